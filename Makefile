@@ -1,0 +1,114 @@
+# make            build ./hone              make test      install what is missing, build, run the tests
+# make demo       install, build, run the main job (SEED=1)
+# make deps       install the Debian packages that are missing
+# make test-san   the suite under ASan+UBSan, then TSan
+# make lint       layers, prefixes, sizes, banned calls, headers alone
+# make bench      timings (never run by test)
+# make info       what was found            make help      this list        make clean
+# Variables: DEBUG=1 -O0   SAN=address|thread   V=1 show commands   ONLY=name run one test   NVCC= no CUDA
+, := ,
+CC      ?= cc
+NVCC    ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
+B       := build$(if $(SAN),-$(SAN))$(if $(DEBUG),-debug)
+HONE    := $(if $(SAN)$(DEBUG),$(B)/hone,hone)
+FOLDERS := core kernels text sandbox script parallel datasets model train rollout rewards sft grpo cmd
+PKGS    := sqlite3 lua5.4 libgit2 libcurl jansson oniguruma libseccomp gmp libxxhash libzstd
+
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+
+SANFLAGS := $(if $(filter address,$(SAN)),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined)$(if $(filter thread,$(SAN)),-fsanitize=thread)
+CFLAGS   := -std=gnu11 -D_GNU_SOURCE -g $(if $(DEBUG),-O0,-O2) -ffp-contract=off -fno-math-errno -fno-strict-aliasing -pthread \
+            -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Werror -I. $(PKG_CFLAGS) $(SANFLAGS)
+# One source, several instruction sets: the file name says which flags it gets.
+ISA_avx2       := -mavx2 -mfma -mf16c
+ISA_avx512     := $(ISA_avx2) -mavx512f -mavx512bw -mavx512vl -mavx512dq
+ISA_avx512bf16 := $(ISA_avx512) -mavx512bf16
+isa = $(ISA_$(lastword $(subst _, ,$(basename $(notdir $(1))))))
+LDLIBS  := $(PKG_LIBS) -lm
+
+Q   := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-5s %s\n' $(1) $@;)
+
+SRC   := $(filter-out kernels/cuda/%,$(wildcard $(FOLDERS:%=%/*.c) $(FOLDERS:%=%/*/*.c)))
+OBJ   := $(SRC:%.c=$(B)/%.o)
+LIB   := $(filter-out $(B)/cmd/main.o,$(OBJ))
+UNIT  := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*.c))
+FUZZ  := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/*.c))
+BENCH := $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
+
+all: $(HONE)
+
+help:
+	@sed -n '1,/^,/s/^# //p' Makefile
+
+deps:
+	$(Q)tools/deps.sh
+
+demo: deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)tools/demo.sh
+
+test: deps
+	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)B=$(B) HONE=$(CURDIR)/$(HONE) ONLY="$(ONLY)" tests/run.sh
+
+tests: $(HONE) $(UNIT) $(FUZZ) $(BENCH)
+
+test-san: deps
+	$(Q)$(MAKE) --no-print-directory SAN=address tests
+	$(Q)B=build-address HONE=$(CURDIR)/build-address/hone SAN=address ONLY="$(ONLY)" tests/run.sh
+	$(Q)$(MAKE) --no-print-directory SAN=thread tests
+	$(Q)B=build-thread HONE=$(CURDIR)/build-thread/hone SAN=thread ONLY="$(ONLY)" tests/run.sh
+
+bench: deps
+	$(Q)$(MAKE) --no-print-directory $(HONE) $(BENCH)
+	$(Q)B=$(B) HONE=$(CURDIR)/$(HONE) ONLY="$(ONLY)" bench/run.sh
+
+lint: deps
+	$(Q)$(MAKE) --no-print-directory lint-checks
+
+lint-checks: $(OBJ) headers
+	$(Q)tools/lint.sh $(B)
+
+# every header compiles alone
+HEADERS := $(filter-out cmd/list.h $(wildcard */*_list.h),$(wildcard $(FOLDERS:%=%/*.h)))
+headers: $(HEADERS:%=$(B)/%.ok)
+$(B)/%.h.ok: %.h $(B)/flags
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -fsyntax-only -x c $< && touch $@
+
+info:
+	@echo "CC=$(CC)  $(shell $(CC) -dumpfullversion)"
+	@echo "NVCC=$(or $(NVCC),none: this is a CPU build)"
+	@echo "packages: $(foreach p,$(PKGS),$(p)=$(or $(shell pkg-config --modversion $(p) 2>/dev/null),missing))"
+
+clean:
+	rm -rf build build-address build-thread build-debug build-address-debug build-thread-debug hone
+
+# a change of flags rebuilds everything
+$(B)/flags: FORCE
+	@mkdir -p $(B); echo '$(CC) $(CFLAGS) $(LDLIBS) $(NVCC)' | cmp -s - $@ || echo '$(CC) $(CFLAGS) $(LDLIBS) $(NVCC)' > $@
+
+$(HONE): $(OBJ)
+	$(call say,LINK)$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+$(B)/libhone.a: $(LIB)
+	$(Q)rm -f $@; ar rcs $@ $^
+$(B)/%.o: %.c $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(CFLAGS) $(call isa,$<) -MMD -MP -c -o $@ $<
+$(UNIT): $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libhone.a
+	$(call say,LINK)$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+# a fuzz target is LLVMFuzzerTestOneInput; here it replays its corpus, `make fuzz` drives it with libFuzzer
+$(FUZZ): $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz_replay.o $(B)/libhone.a
+	$(call say,LINK)$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+$(BENCH): $(B)/bench/%: $(B)/bench/%.o $(B)/libhone.a
+	$(call say,LINK)$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
+# make fuzz T=math_verify SECONDS=600: libFuzzer with ASan+UBSan (clang), new findings stay in tests/fuzz/corpus/T
+fuzz:
+	$(Q)tools/fuzz.sh "$(T)" "$(or $(SECONDS),60)"
+
+-include $(OBJ:.o=.d) $(UNIT:%=%.d) $(FUZZ:%=%.d) $(BENCH:%=%.d)
+.PHONY: all help deps demo test tests test-san bench lint lint-checks headers info clean fuzz FORCE
+.SECONDARY:
