@@ -1,0 +1,7 @@
+/* Text in and out of a model: chat templates. */
+#ifndef HONE_TEXT_TEXT_H
+#define HONE_TEXT_TEXT_H
+
+#include "text/template.h"
+
+#endif
