@@ -10,13 +10,24 @@
 #include "core/str.h"
 
 static int quiet;
+static int live; /* a status line stands on the terminal and must go before another line comes */
 
 static void line(const char *kind, const char *area, const char *fmt, va_list ap)
 {
     char buf[2000];
     int n = snprintf(buf, sizeof buf, "hone: %s%s: ", kind, area);
     vsnprintf(buf + n, sizeof buf - (size_t)n, fmt, ap);
-    fprintf(stderr, "%s\n", buf); /* one call, so that threads do not mix lines */
+    fprintf(stderr, "%s%s\n", live ? "\r\033[K" : "", buf); /* one call, so that threads do not mix lines */
+    live = 0;
+}
+
+void log_live(const char *text, int last)
+{
+    if (quiet)
+        return;
+    int tty = isatty(2);
+    fprintf(stderr, "%shone: %s%s", tty ? "\r\033[K" : "", text, tty && !last ? "" : "\n");
+    live = tty && !last;
 }
 
 void log_set_quiet(int q)

@@ -18,6 +18,9 @@ void log_debug(const char *area, int level, const char *fmt, ...) __attribute__(
 int log_on(const char *area, int level);
 void log_set_quiet(int quiet); /* drops log_info and progress; warnings stay */
 
+/* A status line without its newline: rewritten in place on a terminal, printed as a line elsewhere. last: keep it. */
+void log_live(const char *text, int last);
+
 double clock_now(void);        /* seconds, monotonic */
 double clock_cpu(void);        /* CPU seconds of this process */
 

@@ -14,7 +14,7 @@
 CDECL_BEGIN
 
 /* Streams keep uses apart: the same seed gives unrelated numbers in each. */
-enum rng_stream { RNG_TEST = 1, RNG_INIT, RNG_SAMPLE, RNG_SHUFFLE, RNG_PACK, RNG_DEMO, RNG_MATH, RNG_MIX, RNG_EVAL };
+enum rng_stream { RNG_TEST = 1, RNG_INIT, RNG_SAMPLE, RNG_SHUFFLE, RNG_PACK, RNG_DEMO, RNG_MATH, RNG_MIX, RNG_EVAL, RNG_ROUND };
 
 void rng_philox(uint32_t out[4], const uint32_t ctr[4], const uint32_t key[2]);
 

@@ -1,0 +1,182 @@
+/* The step protocol and what belongs to it: memory, the check for non-finite numbers, the live line. */
+#include "train/train.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/log.h"
+#include "core/stop.h"
+#include "train/optim.h"
+
+enum { ALIGN = 16 }; /* floats: 64 bytes */
+static const double NORM_MAX = 1e18;
+
+static int64_t moment_bytes(const struct train_opts *o)
+{
+    return o->moments == TRAIN_BF16 ? 2 : 4;
+}
+
+static int64_t levels_of(int64_t leaves)
+{
+    int64_t n = 0;
+    for (; leaves; leaves >>= 1)
+        n++;
+    return n;
+}
+
+static err_code check_opts(const struct train_opts *o, struct err *e)
+{
+    if (o->leaves < 1 || o->leaves > TRAIN_LEAVES_MAX || (o->leaves & (o->leaves - 1)))
+        return err_set(e, ERR_USAGE, "train.leaves is %lld; it must be a power of two from 1 to %d", (long long)o->leaves, TRAIN_LEAVES_MAX);
+    if (o->steps < 1)
+        return err_set(e, ERR_USAGE, "train.steps is %lld; there must be at least one", (long long)o->steps);
+    if (o->warmup + o->hold > o->steps)
+        return err_set(e, ERR_USAGE, "train.warmup + train.hold is %lld steps, more than the %lld of the run",
+                       (long long)(o->warmup + o->hold), (long long)o->steps);
+    if (o->lr_min > o->lr)
+        return err_set(e, ERR_USAGE, "train.lr_min %g is above train.lr %g", o->lr_min, o->lr);
+    return ERR_OK;
+}
+
+err_code train_open(struct train *t, const struct train_opts *opts, const struct train_target *target, struct err *e)
+{
+    *t = (struct train){.opts = *opts, .target = *target, .lock_fd = -1, .attempt = 1, .code = STR("unknown")};
+    TRY(check_opts(opts, e));
+    if (opts->dir && opts->dir[0])
+        TRY(ckpt_lock(opts->dir, &t->lock_fd, e));
+    int64_t n = 0, n_params = target->n_params;
+    for (int64_t i = 0; i < n_params; i++)
+        n += (target->params[i].n + ALIGN - 1) / ALIGN * ALIGN;
+    t->n_grad = n;
+    int64_t grads = levels_of(opts->leaves) * n * (int64_t)sizeof(float), blocks = optim_blocks(n);
+    arena_init(&t->mem, "trainer", 2 * n * moment_bytes(opts) + grads + (n_params + blocks) * 8 + (1 << 16));
+    arena_init(&t->io, "checkpoint", 64 << 20);
+    t->offset = ARENA_NEW(&t->mem, int64_t, n_params);
+    for (int64_t i = 0, at = 0; i < n_params; i++) {
+        t->offset[i] = at;
+        at += (target->params[i].n + ALIGN - 1) / ALIGN * ALIGN;
+    }
+    t->m = arena_alloc(&t->mem, n, moment_bytes(opts));
+    t->v = arena_alloc(&t->mem, n, moment_bytes(opts));
+    t->block_sum = ARENA_NEW(&t->mem, double, blocks);
+    train_tree_init(&t->tree, &t->mem, n, opts->leaves);
+    t->began = clock_now();
+    return ERR_OK;
+}
+
+void train_close(struct train *t)
+{
+    if (t->lock_fd >= 0)
+        ckpt_unlock(t->lock_fd);
+    arena_release(&t->mem);
+    arena_release(&t->io);
+    *t = (struct train){.lock_fd = -1};
+}
+
+void train_begin(struct train *t)
+{
+    train_tree_begin(&t->tree);
+}
+
+float *train_leaf(struct train *t)
+{
+    return train_tree_leaf(&t->tree);
+}
+
+void train_leaf_done(struct train *t)
+{
+    train_tree_leaf_done(&t->tree, 0);
+}
+
+void train_leaf_absent(struct train *t)
+{
+    train_tree_leaf_done(&t->tree, 1);
+}
+
+/* Which tensor, which element: looked for only when the norm has said that there is one. */
+static err_code name_bad(const struct train *t, const float *g, struct err *e)
+{
+    for (int64_t p = 0; p < t->target.n_params; p++)
+        for (int64_t i = 0; i < t->target.params[p].n; i++)
+            if (!isfinite(g[t->offset[p] + i]))
+                return err_set(e, ERR_DIVERGED, "step %lld: gradient of '%s' is %g at index %lld; the step was refused",
+                               (long long)t->step + 1, t->target.params[p].name, (double)g[t->offset[p] + i], (long long)i);
+    return err_set(e, ERR_DIVERGED, "step %lld: gradient norm is not finite; the step was refused", (long long)t->step + 1);
+}
+
+/* Exact sequence of multiplications, so that the bias correction has the same bits everywhere. */
+static double power(double base, int64_t n)
+{
+    double r = 1;
+    for (; n; n >>= 1, base *= base)
+        if (n & 1)
+            r *= base;
+    return r;
+}
+
+static void update(struct train *t, const float *g, const struct train_step *s)
+{
+    const struct train_opts *o = &t->opts;
+    struct optim_step u = {
+        .lr = s->lr, .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps, .scale = s->clip_scale,
+        .fix1 = 1 - power(o->beta1, s->step), .fix2 = 1 - power(o->beta2, s->step),
+        .seed = o->seed, .step = s->step, .bf16 = o->moments == TRAIN_BF16,
+    };
+    for (int64_t p = 0; p < t->target.n_params; p++) {
+        const struct train_param *q = &t->target.params[p];
+        int64_t at = t->offset[p];
+        u.decay = q->decay ? o->weight_decay : 0;
+        u.first = (uint64_t)at;
+        optim_adamw(&u, q->w, g + at, (char *)t->m + at * moment_bytes(o), (char *)t->v + at * moment_bytes(o), q->n);
+    }
+}
+
+err_code train_end(struct train *t, double loss, struct train_step *out, struct err *e)
+{
+    struct train_step s = {.step = t->step + 1, .loss = loss, .clip_scale = 1};
+    const float *g = train_tree_root(&t->tree);
+    if (!isfinite(loss))
+        return err_set(e, ERR_DIVERGED, "step %lld: loss is %g; the step was refused", (long long)s.step, loss);
+    if (!g)
+        return err_set(e, ERR_DATA, "step %lld: no leaf has a gradient: the batch is empty", (long long)s.step);
+    s.lr = train_lr(&t->opts, s.step);
+    s.grad_norm = sqrt(optim_sum_squares(g, t->n_grad, t->block_sum));
+    if (!isfinite(s.grad_norm))
+        return name_bad(t, g, e);
+    if (t->opts.clip > 0 && s.grad_norm > t->opts.clip)
+        s.clip_scale = t->opts.clip / s.grad_norm;
+    if (s.grad_norm * s.clip_scale > NORM_MAX)
+        return err_set(e, ERR_DIVERGED, "step %lld: gradient norm is %g: its square does not fit the second moment; the step was refused (hint: set train.clip)",
+                       (long long)s.step, s.grad_norm);
+    update(t, g, &s);
+    if (t->target.refresh)
+        t->target.refresh(t->target.ctx);
+    t->step = s.step;
+    *out = s;
+    return ERR_OK;
+}
+
+int train_due(const struct train *t)
+{
+    if (!t->opts.dir || !t->opts.dir[0])
+        return 0;
+    return t->step == t->opts.steps || (t->opts.save_every > 0 && t->step % t->opts.save_every == 0) || stop_requested();
+}
+
+void train_show(struct train *t, const struct train_step *s, const char *what, int64_t tokens, double seconds)
+{
+    double now = clock_now(), took = now - t->began;
+    int64_t done = s->step - t->began_step, every = t->opts.log_every > 0 ? t->opts.log_every : 1;
+    int tty = isatty(2), last = s->step == t->opts.steps;
+    if (tty ? now - t->shown < 0.1 && !last : s->step % every != 0 && !last && done != 1)
+        return;
+    t->shown = now;
+    char line[256];
+    double left = done > 0 ? took / (double)done * (double)(t->opts.steps - s->step) : 0;
+    snprintf(line, sizeof line, "%s: step %lld of %lld  loss %.4f  lr %.3g  norm %.3g  %.0f tok/s  %.0f s left", what,
+             (long long)s->step, (long long)t->opts.steps, s->loss, s->lr, s->grad_norm,
+             seconds > 0 ? (double)tokens / seconds : 0, left);
+    log_live(line, last);
+}
