@@ -4,7 +4,7 @@
  *
  * HONE_FAULT=name:N makes the N-th hit of `name` fail (once); name:N+ makes it and all later hits fail;
  * name:N! kills the process with SIGKILL at that hit (crash tests). Several, separated by commas.
- * Points in use: open read write sync rename fork alloc sqlite (add a name here when adding a point).
+ * Points in use: open read write sync rename fork alloc sqlite sqlite_sync (add a name here when adding a point).
  * Cost when the variable is unset: one load. Thread-safe.
  */
 #ifndef HONE_CORE_FAULT_H
