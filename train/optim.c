@@ -1,7 +1,7 @@
 #include "train/optim.h"
 
+#include <assert.h>
 #include <math.h>
-#include <string.h>
 
 #include "core/par.h"
 #include "core/rng.h"
@@ -47,71 +47,39 @@ double optim_sum_squares(const float *g, int64_t n, double *block_sum)
     return sum;
 }
 
-static float from_bf16(uint16_t h)
-{
-    uint32_t u = (uint32_t)h << 16;
-    float f;
-    memcpy(&f, &u, sizeof f);
-    return f;
-}
-
-/* Up with the probability of what lies below: E[result] = f. f is finite and far from the largest float. */
-static uint16_t to_bf16(float f, uint32_t random16)
-{
-    uint32_t u;
-    memcpy(&u, &f, sizeof u);
-    return (uint16_t)((u + (random16 & 0xFFFF)) >> 16);
-}
-
-struct adamw_job {
-    const struct optim_step *s;
-    float *w;
-    const float *g;
-    void *m, *v;
-    float beta1, beta2, scale, keep, rate, root_fix2, eps;
+struct range {
+    const struct optim_job *job;
+    optim_range_fn *fn;
 };
 
-/* One element; m and v are read and replaced. */
-static inline float adamw_one(const struct adamw_job *j, float w, float g, float *m, float *v)
+static void run_range(void *ctx, int64_t begin, int64_t end, int worker)
 {
-    g *= j->scale;
-    *m = j->beta1 * *m + (1 - j->beta1) * g;
-    *v = j->beta2 * *v + (1 - j->beta2) * (g * g);
-    return w * j->keep - j->rate * (*m / (sqrtf(*v) * j->root_fix2 + j->eps));
-}
-
-static void adamw_f32(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    const struct adamw_job *j = ctx;
-    float *m = j->m, *v = j->v;
+    const struct range *r = ctx;
     (void)worker;
-    for (int64_t i = begin; i < end; i++)
-        j->w[i] = adamw_one(j, j->w[i], j->g[i], &m[i], &v[i]);
+    r->fn(r->job, begin, end);
 }
 
-static void adamw_bf16(void *ctx, int64_t begin, int64_t end, int worker)
+static optim_range_fn *choose(enum optim_isa isa)
 {
-    const struct adamw_job *j = ctx;
-    uint16_t *m = j->m, *v = j->v;
-    (void)worker;
-    for (int64_t i = begin; i < end; i += 4) { /* GRAIN is a multiple of 4: a block never straddles two workers */
-        uint32_t r[4];
-        rng_block(r, j->s->seed, RNG_ROUND, (uint64_t)j->s->step, 0, (j->s->first + (uint64_t)i) / 4);
-        for (int64_t k = i; k < end && k < i + 4; k++) {
-            float mk = from_bf16(m[k]), vk = from_bf16(v[k]);
-            j->w[k] = adamw_one(j, j->w[k], j->g[k], &mk, &vk);
-            m[k] = to_bf16(mk, r[k - i]);
-            v[k] = to_bf16(vk, r[k - i] >> 16);
-        }
-    }
+#if defined(__x86_64__)
+    if (isa != OPTIM_PLAIN && __builtin_cpu_supports("avx2"))
+        return optim_range_avx2;
+#endif
+    (void)isa;
+    return optim_range_plain;
 }
 
-void optim_adamw(const struct optim_step *s, float *w, const float *g, void *m, void *v, int64_t n)
+void optim_adamw(const struct optim_step *s, float *w, const float *g, void *m, void *v, int64_t n, enum optim_isa isa)
 {
-    struct adamw_job j = {
-        .s = s, .w = w, .g = g, .m = m, .v = v,
-        .beta1 = (float)s->beta1, .beta2 = (float)s->beta2, .scale = (float)s->scale, .eps = (float)s->eps,
-        .keep = (float)(1 - s->lr * s->decay), .rate = (float)(s->lr / s->fix1), .root_fix2 = (float)(1 / sqrt(s->fix2)),
+    struct optim_job j = {
+        .w = w, .g = g, .m = m, .v = v, .first = s->first, .bf16 = s->bf16,
+        .beta1 = (float)s->beta1, .beta2 = (float)s->beta2, .rest1 = (float)(1 - s->beta1), .rest2 = (float)(1 - s->beta2),
+        .scale = (float)s->scale, .eps = (float)s->eps, .keep = (float)(1 - s->lr * s->decay),
+        .rate = (float)(s->lr / s->fix1), .root_fix2 = (float)(1 / sqrt(s->fix2)),
     };
-    par_for(n, GRAIN, s->bf16 ? adamw_bf16 : adamw_f32, &j);
+    uint32_t id[4] = {RNG_ROUND, (uint32_t)s->step, (uint32_t)((uint64_t)s->step >> 32), 0}, key[2] = {(uint32_t)s->seed, (uint32_t)(s->seed >> 32)};
+    assert(s->first % OPTIM_GROUP == 0);
+    rng_philox(j.key, id, key);
+    struct range r = {&j, choose(isa)};
+    par_for(n, GRAIN, run_range, &r); /* GRAIN is a multiple of OPTIM_GROUP */
 }

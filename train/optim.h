@@ -9,7 +9,7 @@
 
 CDECL_BEGIN
 
-enum { OPTIM_BLOCK = 4096 };
+enum { OPTIM_BLOCK = 4096, OPTIM_GROUP = 32 };
 
 int64_t optim_blocks(int64_t n); /* partial sums that optim_sum_squares wants */
 
@@ -29,8 +29,22 @@ struct optim_step {
 
 /* AdamW on n elements (formula in train.h), computed in f32. bf16 moments are rounded stochastically: with beta2 near 1
  * the change of v is below half a bf16 step, so rounding to nearest would freeze it. The random bits are a pure
- * function of (seed, step, index). */
-void optim_adamw(const struct optim_step *s, float *w, const float *g, void *m, void *v, int64_t n);
+ * function of (seed, step, index). first: a multiple of OPTIM_GROUP. isa: OPTIM_BEST, or one of them for tests. */
+enum optim_isa { OPTIM_BEST, OPTIM_PLAIN, OPTIM_AVX2 };
+void optim_adamw(const struct optim_step *s, float *w, const float *g, void *m, void *v, int64_t n, enum optim_isa isa);
+
+/* One call's constants in f32, for the code of one instruction set. */
+struct optim_job {
+    float *w;
+    const float *g;
+    void *m, *v;
+    uint64_t first;
+    float beta1, beta2, rest1, rest2, scale, keep, rate, root_fix2, eps;
+    uint32_t key[4]; /* Philox: key and upper half of the counter, from (seed, step) */
+    int bf16;
+};
+typedef void optim_range_fn(const struct optim_job *j, int64_t begin, int64_t end);
+optim_range_fn optim_range_plain, optim_range_avx2;
 
 CDECL_END
 

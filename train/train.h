@@ -85,7 +85,7 @@ struct train {
     struct train_opts opts;
     struct train_target target;
     int64_t n_grad;                 /* floats of a gradient buffer */
-    int64_t *offset;                /* [n_params] in floats; multiples of 16 */
+    int64_t *offset;                /* [n_params] in floats; multiples of 32 */
     int64_t step;                   /* steps done */
     struct train_tree tree;
     struct arena mem, io;           /* the state; what one save or load needs */

@@ -10,7 +10,7 @@
 #include "core/stop.h"
 #include "train/optim.h"
 
-enum { ALIGN = 16 }; /* floats: 64 bytes */
+enum { ALIGN = OPTIM_GROUP }; /* floats */
 static const double NORM_MAX = 1e18;
 
 static int64_t moment_bytes(const struct train_opts *o)
@@ -129,7 +129,7 @@ static void update(struct train *t, const float *g, const struct train_step *s)
         int64_t at = t->offset[p];
         u.decay = q->decay ? o->weight_decay : 0;
         u.first = (uint64_t)at;
-        optim_adamw(&u, q->w, g + at, (char *)t->m + at * moment_bytes(o), (char *)t->v + at * moment_bytes(o), q->n);
+        optim_adamw(&u, q->w, g + at, (char *)t->m + at * moment_bytes(o), (char *)t->v + at * moment_bytes(o), q->n, OPTIM_BEST);
     }
 }
 
