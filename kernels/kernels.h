@@ -1,0 +1,283 @@
+/* The list of ops, and the backends that compute them.
+ *
+ *   struct kern *k;
+ *   TRY(kern_open(&(struct kern_opts){.backend = "cpu"}, &k, e));
+ *   kern_linear(k, &(struct kern_linear){.y = y, .x = x, .w = &w, .m = 5});
+ *   kern_close(k);
+ *
+ * One list (KERN_OPS) gives the args structs, the table of every backend and the functions kern_<op>(). Backends:
+ *   ref    readable, float64 sums, one thread: what the others are tested against (not bit for bit)
+ *   cpu    AVX-512-BF16, AVX-512, AVX2+FMA or portable C, chosen at run time; the same bits from all of them
+ *   cuda   (when built in)
+ *
+ * Conventions
+ *   Shapes are row-major and written with the letters T/M rows (tokens), N outputs, K inputs, C width, D head size, H heads, V vocabulary.
+ *   Tensor pointers are memory of the backend (kern_alloc); on ref and cpu that is ordinary memory, any 4-byte alignment. Scalars and
+ *   structs are host memory. Outputs may not overlap inputs unless the op says so. NULL optional inputs are skipped.
+ *   Shapes are asserted (a wrong shape is our bug); values are the caller's world: NaN in gives NaN out.
+ * det (N1): every output row of a forward op is a function of that row's inputs, the weights and its absolute position alone: never
+ *   of M, of the neighbours, of threads or of the instruction set. Backward ops: same bits for the same arguments, whatever the threads
+ *   and the instruction set; sums over tokens run in ascending token order within fixed blocks that start at token 0.
+ * mem: ops take scratch from the context (allocated by kern_open and grown by kern_reserve, never inside a step after warm-up).
+ * Threads: one context per thread of control; an op splits its work over the pool of core/par.h.
+ */
+#ifndef HONE_KERNELS_KERNELS_H
+#define HONE_KERNELS_KERNELS_H
+
+#include <stdint.h>
+
+#include "core/cdecl.h"
+#include "core/err.h"
+
+CDECL_BEGIN
+
+struct kern;
+
+/* Precision of a linear (N6). BF16: x and w are rounded to bf16 (nearest even), products are exact, sums are f32. */
+enum kern_prec { KERN_F32, KERN_BF16 };
+enum kern_isa { KERN_BEST, KERN_PORTABLE, KERN_AVX2, KERN_AVX512, KERN_AVX512BF16 };
+
+/* Keys of one attention block and of one cache page. Attention walks keys in blocks of this many from key 0. */
+enum { KERN_PAGE = 64 };
+
+struct kern_opts {
+    const char *backend;   /* "auto", "ref", "cpu", "cuda" */
+    enum kern_isa isa;     /* cpu: KERN_BEST, or a lower one for tests */
+};
+/* ERR_DEVICE: no such backend here, or the instruction set is missing. */
+err_code kern_open(const struct kern_opts *o, struct kern **out, struct err *e);
+void kern_close(struct kern *k);
+const char *kern_name(const struct kern *k);  /* "cpu avx512bf16" */
+int kern_has_isa(enum kern_isa isa);
+
+/* Memory of the backend: zeroed, 64-byte aligned. ERR_LIMIT when there is not enough. */
+err_code kern_alloc(struct kern *k, int64_t bytes, const char *what, void **out, struct err *e);
+void kern_free(struct kern *k, void *p);
+void kern_put(struct kern *k, void *dst, const void *host_src, int64_t bytes);
+void kern_get(struct kern *k, void *host_dst, const void *src, int64_t bytes);
+void kern_zero(struct kern *k, void *dst, int64_t bytes);
+
+/* ---- weights ------------------------------------------------------------------------------ */
+
+/* A matrix [n, k] as the linears read it. `w` is the f32 master (the trainer's), row-major; may be NULL when nothing is trained:
+ * then only forward ops may use it. `pack` is the layout the backend's forward wants, renewed by kern_pack after every update. */
+struct kern_weight {
+    int64_t n, k;
+    enum kern_prec prec;
+    const float *w;
+    void *pack;            /* kern_pack_bytes; owned by whoever allocated it */
+};
+int64_t kern_pack_bytes(const struct kern *k, int64_t rows, int64_t cols, enum kern_prec prec);
+/* Fills w->pack from w->w. */
+void kern_pack(struct kern *k, const struct kern_weight *w);
+/* Same from rows [first, first + rows) of bf16 or f32 source data, for loading without a master. first: a multiple of 64. */
+void kern_pack_rows(struct kern *k, const struct kern_weight *w, const void *src, int src_is_bf16, int64_t first, int64_t rows);
+
+/* ---- ops ---------------------------------------------------------------------------------- */
+
+#define KERN_OPS(X)                                                                                            \
+    X(linear) X(linear_dgrad) X(linear_wgrad) X(rmsnorm) X(rmsnorm_bwd) X(rope) X(attn) X(attn_bwd) X(kv_write) \
+    X(swiglu) X(swiglu_bwd) X(add) X(embed) X(embed_bwd) X(head) X(head_bwd) X(logits) X(logp)
+
+/* y[m,n] = sum_k x[m,k] w[n,k] (+ bias[n]) (+ residual[m,n])
+ * det  one fma chain over ascending k from +0 (bf16: pairs (2i, 2i+1), first the odd then the even element, as vdpbf16ps does; denormal
+ *      products flushed alike on all paths); bias, then residual added to the finished sum
+ * y may be residual. Row strides ldx, ldy in floats, 0 = dense. */
+struct kern_linear {
+    float *y;
+    const float *x;
+    const struct kern_weight *w;
+    const float *bias, *residual;   /* [n] or NULL; [m,n] or NULL */
+    int64_t m, ldx, ldy;
+};
+/* dx[m,k] (+)= sum_n dy[m,n] w[n,k]; reads the master w. BF16: both rounded. accumulate 1: dx is added to. */
+struct kern_linear_dgrad {
+    float *dx;
+    const float *dy;
+    const struct kern_weight *w;
+    int64_t m, lddy, lddx;
+    int accumulate;
+};
+/* dw[n,k] += sum_m dy[m,n] x[m,k];  dbias[n] += sum_m dy[m,n]. prec as w. dbias may be NULL. */
+struct kern_linear_wgrad {
+    float *dw, *dbias;
+    const float *dy, *x;
+    int64_t m, n, k, lddy, ldx;
+    enum kern_prec prec;
+};
+
+/* y[t,c] = x[t,c] rstd[t] w[c],  rstd = 1 / sqrt(mean_c x^2 + eps);  one rounding. Also per head: rows = T * H, c = D.
+ * src: Zhang & Sennrich 2019. rstd may be NULL. Row strides in floats, 0 = dense: row r lies at (r / inner) * ldx + (r % inner) * c
+ * (inner 0 = 1), so heads inside a wider row need no copy. y may be x. */
+struct kern_rmsnorm {
+    float *y, *rstd;
+    const float *x, *w;
+    int64_t rows, c, inner, ldx, ldy;
+    float eps;
+};
+/* dx[t,c] (+)= rstd (w dy - x rstd^2 mean_c(w dy x));  dw[c] += sum_t dy x rstd. rstd is computed again from x. dw NULL: skipped. */
+struct kern_rmsnorm_bwd {
+    float *dx, *dw;
+    const float *dy, *x, *w;
+    int64_t rows, c, inner, ldx, lddy, lddx;
+    float eps;
+    int accumulate;
+};
+
+/* In place: rotates x[t, h, first .. first + d) by angle pos[t] * inv_freq[i], read from cos_sin[pos, i] = (cos, sin), i < d/2.
+ * pairs: half (i, i + d/2) as Llama and Qwen, or interleaved (2i, 2i+1) as DeepSeek. inverse 1: rotates back (the backward).
+ * Row t of x starts at x + t * ldx, head h at + h * head_stride. src: Su et al. 2021. */
+struct kern_rope {
+    float *x;
+    const int32_t *pos;        /* [t] */
+    const float *cos_sin;      /* [max_pos, d/2, 2] from kern_rope_table, in backend memory */
+    int64_t t, h, d, first, ldx, head_stride;
+    int interleaved, inverse;
+};
+
+/* Where attention finds keys and values. Either contiguous (pages NULL): sequence s has its keys at rows
+ * cu_k[s] .. cu_k[s+1] of k and v, row strides ldk, ldv, kv head h at + h * head_stride_k/v; or paged: block b of sequence s is page
+ * pages[s * max_pages + b], which lies at k + page * page_stride_k, kv head h at + h * KERN_PAGE * dk, key j at + j * dk (v likewise).
+ * The bits are the same. */
+struct kern_kv {
+    const float *k, *v;
+    const int32_t *cu_k;       /* [n_seq + 1] contiguous form */
+    int64_t ldk, ldv, head_stride_k, head_stride_v;
+    const int32_t *pages;      /* [n_seq, max_pages] or NULL */
+    int64_t max_pages, page_stride_k, page_stride_v;
+};
+/* Causal ragged attention with grouped heads (query head h reads kv head h / (hq / hkv)).
+ *   Sequence s: queries are rows cu_q[s] .. cu_q[s+1]; it has kv_len[s] keys; its last query sees all of them, the one before one less.
+ *   s_j = scale q . k_j;   o = sum_j softmax(s)_j v_j;   lse = log sum_j exp(s_j)  (natural log, may be NULL)
+ * det  per query: blocks of KERN_PAGE keys from key 0, ascending, each block's maximum, sum and weighted values from scratch, merged by
+ *      one formula; a masked key adds +0. No T x T buffer. dk may differ from dv (MLA: 192/128, absorbed 576/512). */
+struct kern_attn {
+    float *o, *lse;            /* [T, hq, dv] stride ldo;  [T, hq] */
+    const float *q;            /* [T, hq, dk] stride ldq, heads adjacent */
+    struct kern_kv kv;
+    const int32_t *cu_q;       /* [n_seq + 1] host */
+    const int32_t *kv_len;     /* [n_seq] host */
+    int64_t n_seq, hq, hkv, dk, dv, ldq, ldo;
+    float scale;
+};
+/* Contiguous form only, kv_len[s] == queries of s. Writes dq, dk, dv (whole; strides of q, k, v). delta = sum dv(do * o) inside. */
+struct kern_attn_bwd {
+    float *dq, *dk, *dv;
+    const float *dout;         /* stride ldo */
+    const float *o, *lse, *q;
+    struct kern_kv kv;
+    const int32_t *cu_q;       /* host */
+    int64_t n_seq, hq, hkv, d_k, d_v, ldq, ldo;
+    float scale;
+};
+/* Copies rows of new keys and values into their pages: row t goes to page page[t], slot slot[t]. */
+struct kern_kv_write {
+    float *k_pages, *v_pages;
+    const float *k, *v;        /* [t, hkv, dk] stride ldk, heads adjacent; v likewise */
+    const int32_t *page, *slot;/* [t] host */
+    int64_t t, hkv, dk, dv, ldk, ldv, page_stride_k, page_stride_v;
+};
+
+/* y = silu(g) u = g / (1 + exp(-g)) u, rows of c; g and u may lie in one row [g | u] (ldg). src: Shazeer 2020. */
+struct kern_swiglu {
+    float *y;
+    const float *g, *u;
+    int64_t rows, c, ldg, ldy;
+};
+/* dg = dy u s (1 + g (1 - s)),  du = dy g s,  s = 1 / (1 + exp(-g)). dg/du with stride lddg; dg may be g, du may be u. */
+struct kern_swiglu_bwd {
+    float *dg, *du;
+    const float *dy, *g, *u;
+    int64_t rows, c, ldg, lddy, lddg;
+};
+
+/* y[i] = a[i] + b[i]; y may be a or b. */
+struct kern_add {
+    float *y;
+    const float *a, *b;
+    int64_t n;
+};
+
+/* y[t,:] = table[ids[t],:]. */
+struct kern_embed {
+    float *y;
+    const float *table;        /* [v, c] f32, or bf16 when table_bf16 */
+    const void *table_bf16;
+    const int32_t *ids;        /* [t] host */
+    int64_t t, c, v;
+};
+/* dtable[ids[t],:] += dy[t,:], in ascending t. */
+struct kern_embed_bwd {
+    float *dtable;
+    const float *dy;
+    const int32_t *ids;        /* host */
+    int64_t t, c, v;
+};
+
+/* Output head fused with log-softmax; no [T, V] logits are kept: rows and vocabulary go in tiles.
+ *   z = x w^T / temperature;  lse = log sum_v exp(z_v);  logp = z[target] - lse;  entropy = lse - sum_v softmax(z)_v z_v
+ * Rows with target < 0 give logp 0 and entropy 0 and cost nothing.
+ * det  vocabulary in fixed blocks of 1024 from 0, ascending; the same bits as kern_logits followed by kern_logp. */
+struct kern_head {
+    float *logp, *lse, *entropy; /* [t]; lse and entropy may be NULL */
+    const float *x;              /* [t, k] */
+    const struct kern_weight *w; /* [v, k] */
+    const int32_t *target;       /* [t] host */
+    int64_t t, ldx;
+    float temperature;
+};
+/* With g[t] = dL/dlogp[t] and ge[t] = dL/dentropy[t] (NULL = 0), p = softmax(z):
+ *   dz_v = g (1[v = target] - p_v) - ge p_v (z_v - sum_u p_u z_u)  with z_v - lse = log p_v;   dx = dz w / temperature;  dw += dz^T x / temperature
+ * Logits are computed again tile by tile. Rows with target < 0 or g = ge = 0 give dx = 0 and add nothing to dw. Writes dx. */
+struct kern_head_bwd {
+    float *dx, *dw;
+    const float *x, *lse, *entropy, *g, *ge; /* entropy: as kern_head gave it, needed with ge */
+    const struct kern_weight *w;
+    const int32_t *target;       /* host */
+    int64_t t, ldx;
+    float temperature;
+};
+/* logits[t, v] = x w^T (no temperature): for sampling, few rows. */
+struct kern_logits {
+    float *y;
+    const float *x;
+    const struct kern_weight *w;
+    int64_t t, ldx;
+};
+/* From rows of logits: lse of logits/temperature, and logp of target[t] (NULL: lse only). Bits as kern_head. */
+struct kern_logp {
+    float *logp, *lse, *entropy; /* entropy may be NULL */
+    const float *logits;         /* [t, v] */
+    const int32_t *target;       /* host; may be NULL */
+    int64_t t, v;
+    float temperature;
+};
+
+#define X(op) void kern_##op(struct kern *k, const struct kern_##op *a);
+KERN_OPS(X)
+#undef X
+
+/* ---- elementary functions with the same bits everywhere (no libm) ------------------------- */
+
+float kern_expf(float x);          /* relative error < 2 ulp; 0 below -104, inf above 88.8; NaN stays */
+float kern_logf(float x);
+
+/* Rope scaling, as config.json's rope_scaling / rope_parameters has it. */
+enum kern_rope_type { KERN_ROPE_DEFAULT, KERN_ROPE_LINEAR, KERN_ROPE_LLAMA3, KERN_ROPE_YARN };
+struct kern_rope_spec {
+    enum kern_rope_type type;
+    int64_t d;                     /* rotated dimensions */
+    double theta, factor;
+    double low_freq_factor, high_freq_factor;                       /* llama3 */
+    double beta_fast, beta_slow, mscale, mscale_all_dim, attention_factor; /* yarn; attention_factor 0 = by formula */
+    int truncate;                  /* yarn: round the ramp's ends to integers (default 1) */
+    int64_t original_max_position;
+};
+/* inv_freq[d/2] in float64 and the factor on cos and sin. src: transformers modeling_rope_utils.py; Peng et al. 2023 (yarn) */
+void kern_rope_freqs(const struct kern_rope_spec *s, double *inv_freq, double *attention_factor);
+/* host table [positions, d/2, 2] f32: float64 angles and own sin/cos, rounded once. */
+void kern_rope_table(const struct kern_rope_spec *s, int64_t positions, float *table);
+
+CDECL_END
+
+#endif

@@ -1,0 +1,151 @@
+/* Architecture, parameters, Hugging Face folders, forward and backward, KV cache. Refuses to know optimisers and sampling.
+ *
+ *   struct model *m;
+ *   TRY(model_open(k, "Qwen2.5-0.5B-Instruct", &(struct model_opts){.prec = KERN_BF16, .train = 1}, &m, e));
+ *   TRY(model_reserve(m, &(struct model_room){.tokens = 4096, .seqs = 64, .train = 1}, e));
+ *   model_forward(m, &batch);                                   activations stay for the backward
+ *   model_logp(m, &(struct model_logp){.target = t, ...});
+ *   model_backward(m, &(struct model_grad){.g = dlogp, .grads = grads});
+ *   model_refresh(m);                                           after the optimiser changed the masters
+ *
+ * One forward (N2): rollout (model_step, paged cache), scoring and training (model_forward) run the same ops with the same bits.
+ * Families: Llama 2/3.x, Qwen2/2.5, Qwen3 (config.json "model_type": llama, qwen2, qwen3). Anything a config asks for that is not
+ * supported is refused by name (ERR_UNSUPPORTED), never ignored.
+ * Pointers called host are ordinary memory; parameters and activations are the backend's.
+ * Errors: ERR_IO, ERR_DATA (file, tensor and reason), ERR_UNSUPPORTED, ERR_LIMIT (memory), ERR_DIVERGED (weights with NaN or Inf).
+ */
+#ifndef HONE_MODEL_MODEL_H
+#define HONE_MODEL_MODEL_H
+
+#include <stdint.h>
+
+#include "core/arena.h"
+#include "core/cdecl.h"
+#include "core/err.h"
+#include "core/str.h"
+#include "kernels/kernels.h"
+#include "model/safetensors.h"
+
+CDECL_BEGIN
+
+/* ---- configuration ------------------------------------------------------------------------ */
+
+struct model_config {
+    char type[32];              /* "llama", "qwen2", "qwen3" */
+    char architecture[64];      /* "LlamaForCausalLM", ... */
+    int64_t vocab, hidden, layers, heads, kv_heads, head_dim, inter, max_position;
+    double rms_eps, init_range;
+    int tied, qkv_bias, o_bias, mlp_bias, qk_norm;
+    struct kern_rope_spec rope;
+    int32_t eos[8];             /* generation_config.json wins over config.json */
+    int n_eos;
+    int32_t bos, pad;           /* -1 = none */
+};
+/* config.json of a folder, or the file itself. */
+err_code model_config_read(const char *path, struct model_config *c, struct err *e);
+/* Counts from the config alone: parameters (tied ones once), of them embedding + head, KV bytes per token in f32. */
+struct model_size {
+    int64_t params, embed, per_layer, kv_bytes_f32;
+};
+struct model_size model_size(const struct model_config *c);
+/* FLOPs of one token's forward at a context of n keys (2 per multiply-add). */
+double model_flops(const struct model_config *c, double n);
+
+/* ---- a model ------------------------------------------------------------------------------ */
+
+struct model;
+
+struct model_opts {
+    enum kern_prec prec;        /* of the linears; embedding lookup, norms and attention run in f32 */
+    int train;                  /* 1: f32 masters are kept; 0: only what the forward reads */
+    int recompute;              /* 1: the backward computes a layer's activations again from its input */
+};
+/* Loads a Hugging Face folder (config.json, model.safetensors or the sharded index; F32, BF16 or F16). Every tensor is checked against
+ * the shape that the config gives, and for NaN and Inf. */
+err_code model_open(struct kern *k, const char *dir, const struct model_opts *o, struct model **out, struct err *e);
+/* Random weights: normal(0, init_range), residual outputs (o_proj, down_proj) scaled by 1 / sqrt(2 layers), norms 1, biases 0. A pure
+ * function of (config, seed) (N4). */
+err_code model_create(struct kern *k, const struct model_config *c, uint64_t seed, const struct model_opts *o, struct model **out, struct err *e);
+void model_close(struct model *m);
+const struct model_config *model_conf(const struct model *m);
+struct kern *model_kern(const struct model *m);
+/* Another model of the same shape over the same packed weights, taken over as they are now, to be kept while m trains: the frozen reference.
+ * Costs one copy of the packed weights at the first model_refresh of m, nothing before. */
+err_code model_freeze(struct model *m, struct model **out, struct err *e);
+
+/* config.json and model.safetensors (sharded above shard_bytes, 0 = 5 GB) under HF names, F32 or BF16. The source folder's other files
+ * (tokenizer, templates, generation_config.json) are copied when the model came from one. */
+err_code model_save(const struct model *m, const char *dir, int bf16, int64_t shard_bytes, struct err *e);
+
+struct model_param {
+    const char *name;           /* HF name */
+    float *w;                   /* [n] master, row-major; NULL without masters */
+    int64_t n, rows, cols;      /* cols 1 for vectors */
+    int decay;                  /* matrices: weight decay applies */
+};
+const struct model_param *model_params(const struct model *m, int64_t *n);
+/* The masters changed: packs are renewed. */
+void model_refresh(struct model *m);
+/* XXH3 of all parameters (name, shape, bytes) as 32 hex digits. */
+void model_digest(const struct model *m, char out[33]);
+
+/* ---- passes ------------------------------------------------------------------------------- */
+
+struct model_room {
+    int64_t tokens, seqs;       /* most of one model_forward or model_step */
+    int train;                  /* room for activations of a backward */
+};
+/* Plans and takes all memory of the passes; may be called again to grow. model_room_bytes: what it would take. */
+err_code model_reserve(struct model *m, const struct model_room *r, struct err *e);
+int64_t model_room_bytes(const struct model *m, const struct model_room *r);
+
+struct model_batch {            /* host; ragged rows, one behind the other; rows do not see each other */
+    int64_t n_tok, n_seq;
+    const int32_t *tokens;      /* [n_tok] */
+    const int32_t *positions;   /* [n_tok] from 0 in every row */
+    const int32_t *cu_seqlens;  /* [n_seq + 1] */
+};
+/* Up to the final norm. keep 1: activations for model_backward stay. The batch's arrays must live until then. */
+void model_forward(struct model *m, const struct model_batch *b, int keep);
+
+/* Head over the last model_forward's rows. target[t] < 0: no log-prob for row t (0 is written). */
+struct model_logp {
+    const int32_t *target;      /* host [n_tok] */
+    float temperature;          /* 1 = the model's own distribution */
+    float *logp, *entropy;      /* host [n_tok]; entropy may be NULL */
+};
+void model_logp(struct model *m, const struct model_logp *a);
+/* Logits of chosen rows of the last forward or step, host [n_rows, vocab]. */
+void model_logits(struct model *m, const int32_t *rows, int64_t n_rows, float *out);
+
+struct model_grad {
+    const float *g;             /* host [n_tok]: dL/dlogp of the last model_logp */
+    const float *ge;            /* host [n_tok]: dL/dentropy, or NULL */
+    float *const *grads;        /* [n_params] each [n], added to */
+};
+void model_backward(struct model *m, const struct model_grad *a);
+
+/* ---- cache -------------------------------------------------------------------------------- *
+ * Pages of KERN_PAGE tokens; who owns which page is the caller's (rollout's) business. */
+struct model_cache;
+int64_t model_cache_page_bytes(const struct model *m); /* all layers, keys and values */
+err_code model_cache_open(struct model *m, int64_t n_pages, struct model_cache **out, struct err *e);
+void model_cache_close(struct model_cache *c);
+/* Copies one page's contents (a shared prefix that ends inside a page). */
+void model_cache_copy(struct model_cache *c, int32_t dst, int32_t src);
+
+/* New tokens of several sequences at once (prefill chunks and single decode tokens, mixed): writes their keys and values into the cache,
+ * then attends over pages. Afterwards model_logits or model_step_logp read the rows. */
+struct model_step {             /* host */
+    struct model_batch b;       /* positions are absolute; cu_seqlens over the new tokens */
+    const int32_t *kv_len;      /* [n_seq] keys after this step */
+    const int32_t *pages;       /* [n_seq, max_pages] */
+    int64_t max_pages;
+};
+void model_step(struct model *m, struct model_cache *c, const struct model_step *s);
+/* lse at `temperature` and logp of target for rows of logits that model_logits gave (host): the bits of model_logp. */
+void model_rows_logp(struct model *m, const float *logits, const int32_t *target, int64_t rows, float temperature, float *logp);
+
+CDECL_END
+
+#endif
