@@ -2,3 +2,4 @@
  * is cmd/<name>.c with `int cmd_<name>(int argc, char **argv)`. */
 CMD(help, "this list; `hone help COMMAND`, `hone help exit-codes`")
 CMD(ckpt, "digest, diff and show of checkpoints")
+CMD(model, "info, init and diff of model folders")
