@@ -1,5 +1,5 @@
 /* The subcommands: name, one-line summary. A command stands here when it works, not before; its code
  * is cmd/<name>.c with `int cmd_<name>(int argc, char **argv)`. */
-CMD(help, "this list; `hone help COMMAND`, `hone help exit-codes`")
+CMD(help, "this list; `hone help COMMAND`, `hone help config`, `hone help exit-codes`")
 CMD(ckpt, "digest, diff and show of checkpoints")
 CMD(model, "info, init and diff of model folders")
