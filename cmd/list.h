@@ -3,3 +3,4 @@
 CMD(help, "this list; `hone help COMMAND`, `hone help config`, `hone help exit-codes`")
 CMD(ckpt, "digest, diff and show of checkpoints")
 CMD(model, "info, init and diff of model folders")
+CMD(tokenize, "text to token ids and back; train a vocabulary")

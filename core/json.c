@@ -148,12 +148,16 @@ void json_put_str(struct sbuf *b, struct str s)
         unsigned char c = (unsigned char)s.p[i];
         uint32_t cp;
         int n = c >= 0x80 ? utf8_decode(s, i, &cp) : 1;
-        if (n && c >= 0x20 && c != '"' && c != '\\') {
+        int separator = n > 1 && (cp == 0x85 || cp == 0x2028 || cp == 0x2029);
+        if (n && c >= 0x20 && c != '"' && c != '\\' && !separator) {
             i += n;
             continue;
         }
         sbuf_add(b, str_sub(s, begin, i));
-        if (n)
+        if (separator) {
+            sbuf_addf(b, "\\u%04x", cp); /* readers that split lines as Unicode does would cut the answer in two */
+            i += n - 1;
+        } else if (n)
             put_escape(b, c);
         else
             sbuf_adds(b, "\xEF\xBF\xBD");

@@ -1,0 +1,232 @@
+/* Byte-pair merging. Always the lowest rank first, and of equal ranks the leftmost: what a heap of (rank, position) does when
+ * entries that no longer hold are skipped. An entry never comes to hold again: the symbols at a position only grow, so the
+ * same pair text does not return. Hence short words can be scanned for the minimum and give the same ids. */
+#include "text/tok.h"
+
+#include <stdlib.h>
+
+enum { SHORT_WORD = 32 };
+
+void *tok_grow(void *p, int64_t *cap, int64_t want, int64_t size)
+{
+    if (want <= *cap)
+        return p;
+    int64_t n = *cap ? *cap * 2 : 64;
+    n = n < want ? want : n;
+    p = realloc(p, (size_t)(n * size));
+    if (!p)
+        BUG("out of memory for %lld bytes of a text's tokens", (long long)(n * size));
+    *cap = n;
+    return p;
+}
+
+void bpe_release(struct bpe_scratch *s)
+{
+    free(s->sym);
+    free(s->rank);
+    free(s->next);
+    free(s->prev);
+    free(s->heap);
+    free(s->bytes);
+    *s = (struct bpe_scratch){0};
+}
+
+static void add(struct bpe_scratch *s, uint32_t id, uint32_t len)
+{
+    s->sym = tok_grow(s->sym, &s->cap, s->n + 1, sizeof *s->sym);
+    s->sym[s->n++] = (struct tok_sym){id, len};
+}
+
+/* ---- first symbols ------------------------------------------------------------------------ */
+
+static int add_fallback(const struct tok *t, struct str ch, struct bpe_scratch *s)
+{
+    if (!t->im.byte_fallback)
+        return 0;
+    for (int64_t i = 0; i < ch.n; i++)
+        if (t->fallback[(unsigned char)ch.p[i]] == ~0u)
+            return 0;
+    for (int64_t i = 0; i < ch.n; i++)
+        add(s, t->fallback[(unsigned char)ch.p[i]], 1);
+    return 1;
+}
+
+/* The character with prefix and suffix as the vocabulary spells it. */
+static struct str dressed(const struct tok *t, struct str ch, int first, int last, struct bpe_scratch *s)
+{
+    int64_t pre = first ? 0 : t->prefix.n, suf = last ? t->suffix.n : 0;
+    if (pre + suf == 0)
+        return ch;
+    s->bytes = tok_grow(s->bytes, &s->cap_bytes, pre + ch.n + suf, 1);
+    memcpy(s->bytes, t->prefix.p, (size_t)pre);
+    memcpy(s->bytes + pre, ch.p, (size_t)ch.n);
+    memcpy(s->bytes + pre + ch.n, t->suffix.p, (size_t)suf);
+    return (struct str){s->bytes, pre + ch.n + suf};
+}
+
+/* One symbol per character. An unknown run waits in `unk_len` and is put down before the next known character, as the
+ * reference does; a character spelled by byte tokens does not end the wait. */
+static void start_chars(const struct tok *t, struct str piece, struct bpe_scratch *s)
+{
+    int64_t unk_len = -1;
+    for (int64_t i = 0; i < piece.n;) {
+        uint32_t cp;
+        int n = t->im.byte_level ? 1 : utf8_decode(piece, i, &cp);
+        assert(n > 0);
+        struct str ch = dressed(t, (struct str){piece.p + i, n}, i == 0, i + n == piece.n, s);
+        int32_t id = tok_vocab_find(&t->im, ch);
+        i += n;
+        if (id >= 0) {
+            if (unk_len >= 0)
+                add(s, (uint32_t)t->im.unk, (uint32_t)unk_len);
+            unk_len = -1;
+            add(s, (uint32_t)id, (uint32_t)n);
+        } else if (!add_fallback(t, (struct str){piece.p + i - n, n}, s) && t->im.unk >= 0) {
+            if (unk_len >= 0 && !t->im.fuse_unk)
+                add(s, (uint32_t)t->im.unk, (uint32_t)unk_len);
+            unk_len = unk_len >= 0 && t->im.fuse_unk ? unk_len + n : n;
+        }
+    }
+    if (unk_len >= 0)
+        add(s, (uint32_t)t->im.unk, (uint32_t)unk_len);
+}
+
+static int start_bytes(const struct tok *t, struct str piece, struct bpe_scratch *s)
+{
+    if (!t->im.byte_level || t->prefix.n || t->suffix.n)
+        return 0;
+    s->sym = tok_grow(s->sym, &s->cap, piece.n, sizeof *s->sym);
+    for (int64_t i = 0; i < piece.n; i++) {
+        uint32_t id = t->im.byte_id[(unsigned char)piece.p[i]];
+        if (id == ~0u)
+            return s->n = 0;
+        s->sym[i] = (struct tok_sym){id, 1};
+    }
+    s->n = piece.n;
+    return 1;
+}
+
+/* ---- merging ------------------------------------------------------------------------------ */
+
+static void merge_short(const struct tok_image *im, struct bpe_scratch *s)
+{
+    uint32_t rank[SHORT_WORD];
+    struct tok_sym *sym = s->sym;
+    int64_t n = s->n;
+    for (int64_t i = 0; i + 1 < n; i++)
+        rank[i] = tok_pair_rank(im, sym[i].id, sym[i + 1].id);
+    while (n > 1) {
+        int64_t at = 0;
+        for (int64_t i = 1; i + 1 < n; i++)
+            at = rank[i] < rank[at] ? i : at;
+        if (rank[at] == TOK_NONE)
+            break;
+        sym[at].id = im->made[rank[at]];
+        sym[at].len += sym[at + 1].len;
+        n--;
+        memmove(sym + at + 1, sym + at + 2, (size_t)(n - at - 1) * sizeof *sym);
+        if (at + 1 < n)
+            memmove(rank + at, rank + at + 1, (size_t)(n - 1 - at) * sizeof *rank);
+        if (at + 1 < n)
+            rank[at] = tok_pair_rank(im, sym[at].id, sym[at + 1].id);
+        if (at > 0)
+            rank[at - 1] = tok_pair_rank(im, sym[at - 1].id, sym[at].id);
+    }
+    s->n = n;
+}
+
+static void heap_push(struct bpe_scratch *s, uint64_t v)
+{
+    s->heap = tok_grow(s->heap, &s->cap_heap, s->n_heap + 1, sizeof *s->heap);
+    int64_t i = s->n_heap++;
+    for (; i > 0 && s->heap[(i - 1) / 4] > v; i = (i - 1) / 4)
+        s->heap[i] = s->heap[(i - 1) / 4];
+    s->heap[i] = v;
+}
+
+static uint64_t heap_pop(struct bpe_scratch *s)
+{
+    uint64_t top = s->heap[0], v = s->heap[--s->n_heap];
+    int64_t i = 0, n = s->n_heap;
+    for (;;) {
+        int64_t c = 4 * i + 1, best = c;
+        if (c >= n)
+            break;
+        for (int64_t k = c + 1; k < c + 4 && k < n; k++)
+            best = s->heap[k] < s->heap[best] ? k : best;
+        if (s->heap[best] >= v)
+            break;
+        s->heap[i] = s->heap[best];
+        i = best;
+    }
+    s->heap[i] = v;
+    return top;
+}
+
+static void offer(const struct tok_image *im, struct bpe_scratch *s, int64_t at, int64_t right)
+{
+    uint32_t r = tok_pair_rank(im, s->sym[at].id, s->sym[right].id);
+    if (r != TOK_NONE)
+        heap_push(s, (uint64_t)r << 32 | (uint64_t)at);
+}
+
+static void merge_long(const struct tok_image *im, struct bpe_scratch *s)
+{
+    int64_t n = s->n, cap = s->cap_links;
+    struct tok_sym *sym = s->sym;
+    s->next = tok_grow(s->next, &cap, n, sizeof *s->next);
+    s->prev = tok_grow(s->prev, &s->cap_links, n, sizeof *s->prev);
+    s->n_heap = 0;
+    for (int64_t i = 0; i < n; i++) {
+        s->next[i] = i + 1 < n ? (int32_t)(i + 1) : -1;
+        s->prev[i] = (int32_t)(i - 1);
+        if (i + 1 < n)
+            offer(im, s, i, i + 1);
+    }
+    while (s->n_heap) {
+        uint64_t top = heap_pop(s);
+        int64_t at = (int64_t)(top & 0xFFFFFFFF), right = s->next[at];
+        uint32_t rank = (uint32_t)(top >> 32);
+        if (sym[at].len == 0 || right < 0 || tok_pair_rank(im, sym[at].id, sym[right].id) != rank)
+            continue;
+        sym[at].id = im->made[rank];
+        sym[at].len += sym[right].len;
+        sym[right].len = 0;
+        int32_t behind = s->next[at] = s->next[right];
+        if (behind >= 0)
+            s->prev[behind] = (int32_t)at;
+        if (s->prev[at] >= 0)
+            offer(im, s, s->prev[at], at);
+        if (behind >= 0)
+            offer(im, s, at, behind);
+    }
+    int64_t m = 0;
+    for (int64_t i = 0; i >= 0; i = s->next[i])
+        sym[m++] = sym[i];
+    s->n = m;
+}
+
+void bpe_merge(const struct tok_image *im, struct bpe_scratch *s)
+{
+    if (s->n < 2)
+        return;
+    if (s->n <= SHORT_WORD)
+        merge_short(im, s);
+    else
+        merge_long(im, s);
+}
+
+void bpe_word(const struct tok *t, struct str piece, struct bpe_scratch *s)
+{
+    s->n = 0;
+    if (t->im.ignore_merges) {
+        int32_t id = tok_vocab_find(&t->im, piece);
+        if (id >= 0) {
+            add(s, (uint32_t)id, (uint32_t)piece.n);
+            return;
+        }
+    }
+    if (!start_bytes(t, piece, s))
+        start_chars(t, piece, s);
+    bpe_merge(&t->im, s);
+}

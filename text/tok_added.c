@@ -1,0 +1,235 @@
+/* Added tokens: found before anything else happens to the text, leftmost and longest first. */
+#include <stdlib.h>
+
+#include "text/tok.h"
+
+/* ---- trie --------------------------------------------------------------------------------- */
+
+static uint32_t child_of(const struct tok_trie *tr, uint32_t node, uint8_t byte)
+{
+    uint32_t c = tr->node[node].child;
+    while (c && tr->node[c].byte != byte)
+        c = tr->node[c].next;
+    return c;
+}
+
+static uint32_t new_node(struct tok_trie *tr, uint8_t byte)
+{
+    int64_t cap = tr->cap;
+    tr->node = tok_grow(tr->node, &cap, tr->n + 1, sizeof *tr->node);
+    tr->cap = (int32_t)cap;
+    tr->node[tr->n] = (struct tok_trie_node){.token = -1, .byte = byte};
+    return (uint32_t)tr->n++;
+}
+
+static void trie_add(struct tok_trie *tr, struct str s, int32_t token)
+{
+    if (tr->n == 0)
+        new_node(tr, 0);
+    uint32_t at = 0;
+    for (int64_t i = 0; i < s.n; i++) {
+        uint8_t b = (uint8_t)s.p[i];
+        uint32_t c = i == 0 ? tr->first[b] : child_of(tr, at, b);
+        if (!c) {
+            c = new_node(tr, b);
+            if (i == 0) {
+                tr->first[b] = c;
+            } else {
+                tr->node[c].next = tr->node[at].child;
+                tr->node[at].child = c;
+            }
+        }
+        at = c;
+    }
+    tr->node[at].token = token;
+}
+
+/* ---- listing ------------------------------------------------------------------------------ */
+
+/* <|...|> and <｜...｜>. */
+static int looks_like_control(struct str s)
+{
+    struct str wide = STR("\xEF\xBD\x9C");
+    if (s.n > 4 && str_starts(s, STR("<|")) && str_ends(s, STR("|>")))
+        return 1;
+    return s.n > 8 && s.p[0] == '<' && s.p[s.n - 1] == '>' && str_starts(str_sub(s, 1, s.n), wide) && str_ends(str_sub(s, 0, s.n - 1), wide);
+}
+
+static struct str normalized(struct tok *t, struct str s, struct err *e, err_code *rc)
+{
+    struct tok_work w = {0}, tmp = {0};
+    struct tok_re_run *re = tok_re_run_new();
+    tok_work_begin(&w, 0);
+    tok_work_add(&w, s.p, s.n, 0, 0);
+    *rc = tok_normalize(t, re, &w, &tmp, e);
+    struct str out = *rc == ERR_OK ? tok_keep(t, (struct str){w.p, w.n}) : s;
+    tok_work_release(&w);
+    tok_work_release(&tmp);
+    tok_re_run_free(re);
+    return out;
+}
+
+err_code tok_add_token(struct tok *t, const struct tok_added *a, struct err *e)
+{
+    int32_t id = a->id, in_vocab = -1;
+    if (a->text.n == 0)
+        return ERR_OK; /* the reference ignores it */
+    if (utf8_check(a->text) >= 0)
+        return err_set(e, ERR_DATA, "an added token is not UTF-8");
+    for (int32_t i = 0; i < t->n_added; i++)
+        if (str_eq(t->added[i].text, a->text))
+            id = t->added[i].id;
+    char *bytes = malloc((size_t)a->text.n);
+    int64_t n;
+    if (!bytes)
+        BUG("out of memory for an added token");
+    if (!t->im.byte_level)
+        in_vocab = tok_vocab_find(&t->im, a->text);
+    else if (tok_name_bytes(a->text, bytes, &n))
+        in_vocab = tok_vocab_find(&t->im, (struct str){bytes, n});
+    else
+        for (int32_t i = 0; i < t->im.n_ids && in_vocab < 0; i++)
+            if ((t->im.flags[i] & TOK_OWN_UTF8) && str_eq(tok_im_name(&t->im, i), a->text))
+                in_vocab = i;
+    free(bytes);
+    if (in_vocab >= 0)
+        id = in_vocab;
+    if (id < 0 || id >= TOK_MAX_IDS)
+        return err_set(e, ERR_DATA, "added token \"%.*s\": id %d is out of range", STR_ARG(a->text), id);
+    struct tok_added *slot = NULL;
+    for (int32_t i = 0; i < t->n_added && !slot; i++)
+        slot = t->added[i].id == id ? &t->added[i] : NULL;
+    if (!slot) {
+        int64_t cap = t->n_added;
+        t->added = realloc(t->added, (size_t)(cap + 1) * sizeof *t->added);
+        if (!t->added)
+            BUG("out of memory for added tokens");
+        slot = &t->added[t->n_added++];
+    }
+    *slot = *a;
+    slot->id = id;
+    slot->text = tok_keep(t, a->text);
+    slot->control = a->special || looks_like_control(a->text);
+    return ERR_OK;
+}
+
+/* Tries and id table, when the list is complete. */
+err_code tok_open_tries(struct tok *t, struct err *e)
+{
+    t->n_ids = t->im.n_ids;
+    for (int32_t i = 0; i < t->n_added; i++)
+        t->n_ids = t->added[i].id >= t->n_ids ? t->added[i].id + 1 : t->n_ids;
+    t->added_of = ARENA_TRY(&t->mem, int32_t, t->n_ids + 1);
+    if (!t->added_of)
+        return err_set(e, ERR_LIMIT, "too many added tokens");
+    memset(t->added_of, 0xFF, (size_t)t->n_ids * sizeof *t->added_of);
+    for (int32_t i = 0; i < t->n_added; i++) {
+        struct tok_added *a = &t->added[i];
+        err_code rc = ERR_OK;
+        a->match = a->normalized ? normalized(t, a->text, e, &rc) : a->text;
+        if (rc != ERR_OK)
+            return rc;
+        t->added_of[a->id] = i;
+        if (a->match.n)
+            trie_add(a->normalized ? &t->normed : &t->raw, a->match, i);
+    }
+    return ERR_OK;
+}
+
+void tok_added_free(struct tok *t)
+{
+    free(t->added);
+    free(t->raw.node);
+    free(t->normed.node);
+}
+
+/* ---- finding ------------------------------------------------------------------------------ */
+
+static void put(struct tok_segs *out, int64_t b, int64_t e, int32_t token)
+{
+    out->p = tok_grow(out->p, &out->cap, out->n + 1, sizeof *out->p);
+    out->p[out->n++] = (struct tok_seg){b, e, token};
+}
+
+static int word_before(struct str s, int64_t at)
+{
+    uint32_t c;
+    int64_t b = at;
+    if (at == 0)
+        return 0;
+    while (b > 0 && ((unsigned char)s.p[--b] & 0xC0) == 0x80)
+        ;
+    return utf8_decode(s, b, &c) && uni_is_word(c);
+}
+
+static int word_at(struct str s, int64_t at)
+{
+    uint32_t c;
+    return utf8_decode(s, at, &c) && uni_is_word(c);
+}
+
+static int64_t spaces_before(struct str s, int64_t at)
+{
+    while (at > 0) {
+        uint32_t c;
+        int64_t b = at;
+        while (b > 0 && ((unsigned char)s.p[--b] & 0xC0) == 0x80)
+            ;
+        if (!utf8_decode(s, b, &c) || !uni_is_space(c))
+            break;
+        at = b;
+    }
+    return at;
+}
+
+static int64_t spaces_at(struct str s, int64_t at)
+{
+    uint32_t c;
+    for (int n; (n = utf8_decode(s, at, &c)) && uni_is_space(c);)
+        at += n;
+    return at;
+}
+
+/* The longest token that begins at `at`, or -1. */
+static int32_t longest(const struct tok *t, const struct tok_trie *tr, struct str s, int64_t at, tok_plain_fn *plain, void *ctx)
+{
+    int32_t best = -1;
+    uint32_t node = tr->first[(unsigned char)s.p[at]];
+    for (int64_t i = at + 1; node; i++) {
+        int32_t k = tr->node[node].token;
+        if (k >= 0 && !(plain && t->added[k].control && plain(ctx, at, i)))
+            best = k;
+        node = i < s.n ? child_of(tr, node, (uint8_t)s.p[i]) : 0;
+    }
+    return best;
+}
+
+void tok_split_added(const struct tok *t, const struct tok_trie *trie, struct str s, tok_plain_fn *plain, void *ctx, struct tok_segs *out)
+{
+    int64_t done = 0; /* everything before is put down */
+    out->n = 0;
+    for (int64_t i = 0; i < s.n && trie->n;) {
+        int32_t k = trie->first[(unsigned char)s.p[i]] ? longest(t, trie, s, i, plain, ctx) : -1;
+        if (k < 0) {
+            i++;
+            continue;
+        }
+        const struct tok_added *a = &t->added[k];
+        int64_t b = i, e = i + a->match.n;
+        i = e;
+        if (a->single_word && (word_before(s, b) || word_at(s, e)))
+            continue;
+        if (a->lstrip) {
+            b = spaces_before(s, b);
+            b = b > done ? b : done;
+        }
+        if (a->rstrip)
+            e = spaces_at(s, e);
+        if (done < b)
+            put(out, done, b, -1);
+        put(out, b, e, k);
+        done = e;
+    }
+    if (done < s.n)
+        put(out, done, s.n, -1);
+}

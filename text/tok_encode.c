@@ -1,0 +1,348 @@
+/* Text to ids: added tokens, normalizer, added tokens again, pre-tokenizer, BPE, post-processor. */
+#include <stdlib.h>
+
+#include "core/par.h"
+#include "text/tok.h"
+
+struct tok_enc {
+    const struct tok *t;
+    struct tok_re_run *re;
+    struct tok_work w, tmp;
+    struct tok_segs raw, normed;
+    struct bpe_scratch bpe;
+    /* of the text in hand */
+    const struct tok_text *in;
+    struct tok_ids *out;
+    int align;
+    tok_piece_fn *fn;
+    void *ctx;
+};
+
+err_code tok_enc_new(const struct tok *t, struct tok_enc **out, struct err *e)
+{
+    struct tok_enc *enc = calloc(1, sizeof *enc);
+    if (!enc)
+        return err_set(e, ERR_LIMIT, "out of memory for an encoder");
+    enc->t = t;
+    enc->re = tok_re_run_new();
+    *out = enc;
+    return ERR_OK;
+}
+
+void tok_enc_free(struct tok_enc *enc)
+{
+    if (!enc)
+        return;
+    tok_re_run_free(enc->re);
+    tok_work_release(&enc->w);
+    tok_work_release(&enc->tmp);
+    free(enc->raw.p);
+    free(enc->normed.p);
+    bpe_release(&enc->bpe);
+    free(enc);
+}
+
+int64_t tok_enc_memory(const struct tok_enc *enc)
+{
+    const struct tok_work *w[] = {&enc->w, &enc->tmp};
+    int64_t n = (int64_t)sizeof *enc + (enc->raw.cap + enc->normed.cap) * (int64_t)sizeof *enc->raw.p;
+    for (int i = 0; i < 2; i++)
+        n += w[i]->cap + w[i]->cap_align * 8 + w[i]->cap_cuts * (int64_t)sizeof *w[i]->cut;
+    return n + enc->bpe.cap * (int64_t)sizeof *enc->bpe.sym + enc->bpe.cap_links * 8 + enc->bpe.cap_heap * 8 + enc->bpe.cap_bytes;
+}
+
+void tok_ids_release(struct tok_ids *ids)
+{
+    free(ids->id);
+    free(ids->begin);
+    free(ids->end);
+    *ids = (struct tok_ids){0};
+}
+
+/* ---- putting down ------------------------------------------------------------------------- */
+
+static void put_id(struct tok_ids *out, int offsets, int32_t id, int64_t b, int64_t e)
+{
+    out->id = tok_grow(out->id, &out->cap, out->n + 1, sizeof *out->id);
+    if (offsets) {
+        int64_t cap = out->cap_offsets;
+        out->begin = tok_grow(out->begin, &cap, out->n + 1, sizeof *out->begin);
+        out->end = tok_grow(out->end, &out->cap_offsets, out->n + 1, sizeof *out->end);
+        out->begin[out->n] = b;
+        out->end[out->n] = e;
+    }
+    out->id[out->n++] = id;
+}
+
+static void put_added(struct tok_enc *enc, int32_t token, int64_t b, int64_t e)
+{
+    int32_t id = enc->t->added[token].id;
+    put_id(enc->out, enc->in->offsets, id, b, e);
+    if (enc->fn)
+        enc->fn(enc->ctx, &(struct tok_piece){.begin = b, .end = e, .id = &id, .n = 1, .added = 1});
+}
+
+/* Original bytes of w[b, e). */
+static void origin(const struct tok_enc *enc, int64_t b, int64_t e, int64_t *from, int64_t *to)
+{
+    *from = *to = 0;
+    if (enc->w.align && e > b) {
+        *from = enc->w.from[b];
+        *to = enc->w.to[e - 1];
+    }
+}
+
+static void put_piece(struct tok_enc *enc, struct tok_cut c)
+{
+    struct bpe_scratch *s = &enc->bpe;
+    int64_t at = c.b, first = enc->out->n, from, to;
+    bpe_word(enc->t, (struct str){enc->w.p + c.b, c.e - c.b}, s);
+    for (int64_t i = 0; i < s->n; i++) {
+        int64_t end = at + s->sym[i].len < c.e ? at + s->sym[i].len : c.e;
+        origin(enc, at, end, &from, &to);
+        put_id(enc->out, enc->in->offsets, (int32_t)s->sym[i].id, from, to);
+        at = end;
+    }
+    if (enc->fn) {
+        origin(enc, c.b, c.e, &from, &to);
+        enc->fn(enc->ctx, &(struct tok_piece){.begin = from, .end = to, .id = enc->out->id + first, .n = enc->out->n - first});
+    }
+}
+
+/* ---- stages ------------------------------------------------------------------------------- */
+
+static int is_mapped(const struct tok *t)
+{
+    for (int i = 0; i < t->n_pre; i++)
+        if (t->pre[i].map)
+            return 1;
+    return 0;
+}
+
+/* Pieces of the byte alphabet back to bytes. */
+static void unmap(struct tok_enc *enc)
+{
+    struct tok_work *w = &enc->w, *tmp = &enc->tmp;
+    tok_work_begin(tmp, w->align);
+    for (int64_t i = 0; i < w->n_cuts; i++) {
+        int64_t b = tmp->n;
+        for (int64_t k = w->cut[i].b; k < w->cut[i].e;) {
+            uint32_t c;
+            int64_t at = k;
+            k += utf8_decode((struct str){w->p, w->n}, k, &c);
+            char byte = (char)tok_char_byte(c);
+            tok_work_add(tmp, &byte, 1, w->align ? w->from[at] : 0, w->align ? w->to[at] : 0);
+        }
+        tok_work_cut(tmp, b, tmp->n);
+    }
+    struct tok_work t = *w;
+    *w = *tmp;
+    *tmp = t;
+}
+
+/* enc->w holds a gap after the normalizer, without added tokens. */
+static err_code encode_gap(struct tok_enc *enc, int64_t gap_begin, struct err *e)
+{
+    TRY(tok_pretokenize(enc->t, enc->re, &enc->w, &enc->tmp, gap_begin, e));
+    if (is_mapped(enc->t))
+        unmap(enc);
+    for (int64_t i = 0; i < enc->w.n_cuts; i++)
+        put_piece(enc, enc->w.cut[i]);
+    return ERR_OK;
+}
+
+/* 1 when any of the original bytes [b, e) is row data. Spans cover the text in order. */
+static int is_plain(const struct tok_text *in, int64_t b, int64_t e)
+{
+    if (!in->n_spans)
+        return in->plain;
+    int64_t lo = 0, hi = in->n_spans;
+    while (lo < hi) { /* the first span that ends behind b */
+        int64_t mid = (lo + hi) / 2;
+        if (in->spans[mid].end > b)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    for (; lo < in->n_spans && in->spans[lo].begin < e; lo++)
+        if (in->spans[lo].plain && in->spans[lo].end > b)
+            return 1;
+    return 0;
+}
+
+static int plain_raw(void *ctx, int64_t b, int64_t e)
+{
+    return is_plain(((const struct tok_enc *)ctx)->in, b, e);
+}
+
+static int plain_normed(void *ctx, int64_t b, int64_t e)
+{
+    int64_t from, to;
+    origin(ctx, b, e, &from, &to);
+    return is_plain(((const struct tok_enc *)ctx)->in, from, to);
+}
+
+static void take(struct tok_enc *enc, int64_t b, int64_t e)
+{
+    struct tok_work *w = &enc->w;
+    struct str s = enc->in->text;
+    tok_work_begin(w, enc->align);
+    if (!enc->align) {
+        tok_work_add(w, s.p + b, e - b, 0, 0);
+        return;
+    }
+    for (int64_t i = b; i < e;) {
+        uint32_t c;
+        int n = utf8_decode(s, i, &c);
+        tok_work_add(w, s.p + i, n, (uint32_t)i, (uint32_t)(i + n));
+        i += n;
+    }
+}
+
+static err_code encode_raw_gap(struct tok_enc *enc, int64_t b, int64_t e, struct err *err)
+{
+    const struct tok *t = enc->t;
+    int picky = enc->in->plain || enc->in->n_spans;
+    take(enc, b, e);
+    TRY(tok_normalize(t, enc->re, &enc->w, &enc->tmp, err));
+    if (t->normed.n == 0)
+        return encode_gap(enc, b, err);
+    struct tok_work whole = {0};
+    struct tok_segs *segs = &enc->normed;
+    tok_split_added(t, &t->normed, (struct str){enc->w.p, enc->w.n}, picky ? plain_normed : NULL, enc, segs);
+    if (segs->n == 1 && segs->p[0].token < 0)
+        return encode_gap(enc, b, err);
+    err_code rc = ERR_OK;
+    tok_work_begin(&whole, enc->align);
+    tok_work_copy(&whole, &enc->w, 0, enc->w.n);
+    for (int64_t i = 0; i < segs->n && rc == ERR_OK; i++) {
+        struct tok_seg g = segs->p[i];
+        int64_t from = 0, to = 0;
+        tok_work_begin(&enc->w, enc->align);
+        tok_work_copy(&enc->w, &whole, g.b, g.e);
+        origin(enc, 0, g.e - g.b, &from, &to);
+        if (g.token >= 0)
+            put_added(enc, g.token, from, to);
+        else
+            rc = encode_gap(enc, enc->align ? from : b + g.b, err);
+    }
+    tok_work_release(&whole);
+    return rc;
+}
+
+/* ByteLevel post-processor with trim_offsets: spaces at a token's ends are not counted. */
+static void trim_offsets(const struct tok *t, struct tok_ids *out)
+{
+    for (int64_t i = 0; i < out->n; i++) {
+        struct str s = tok_bytes(t, out->id[i]);
+        int64_t lead = 0, trail = 0, b = out->begin[i], e = out->end[i];
+        for (uint32_t c, n; lead < s.n && (n = (uint32_t)utf8_decode(s, lead, &c)) && uni_is_space(c) && (c == ' ' || tok_is_added(t, out->id[i]));)
+            lead += n;
+        while (trail < s.n && s.p[s.n - 1 - trail] == ' ')
+            trail++;
+        if (lead && (i == 0 || b == 0) && t->trim_prefix)
+            lead--;
+        if (lead)
+            b = b + lead < e ? b + lead : e;
+        if (trail && e >= trail)
+            e = e - trail > b ? e - trail : b;
+        out->begin[i] = b;
+        out->end[i] = e;
+    }
+}
+
+static int needs_origins(const struct tok *t)
+{
+    for (int i = 0; i < t->n_pre; i++)
+        if (t->pre[i].kind == TOK_PRE_METASPACE && t->pre[i].prepend == TOK_PREPEND_FIRST)
+            return 1;
+    return 0;
+}
+
+static err_code encode(struct tok_enc *enc, const struct tok_text *in, struct tok_ids *out, struct err *e)
+{
+    const struct tok *t = enc->t;
+    struct str s = in->text;
+    int picky = in->plain || in->n_spans;
+    int64_t bad = utf8_check(s);
+    if (bad >= 0)
+        return err_set(e, ERR_DATA, "not UTF-8 at byte %lld", (long long)bad);
+    if (s.n > TOK_MAX_TEXT)
+        return err_set(e, ERR_LIMIT, "a text of %lld bytes is too long for the tokenizer", (long long)s.n);
+    out->n = 0;
+    enc->in = in;
+    enc->out = out;
+    enc->align = in->offsets || in->n_spans || enc->fn || needs_origins(t);
+    tok_split_added(t, &t->raw, s, picky ? plain_raw : NULL, enc, &enc->raw);
+    for (int64_t i = 0; i < enc->raw.n; i++) {
+        struct tok_seg g = enc->raw.p[i];
+        if (g.token >= 0)
+            put_added(enc, g.token, g.b, g.e);
+        else
+            TRY(encode_raw_gap(enc, g.b, g.e, e));
+    }
+    if (in->offsets && t->trim_offsets)
+        trim_offsets(t, out);
+    return ERR_OK;
+}
+
+static void add_special(const struct tok *t, int offsets, struct tok_ids *out)
+{
+    int64_t n = out->n;
+    for (int i = 0; i < t->n_before + t->n_after; i++)
+        put_id(out, offsets, 0, 0, 0);
+    memmove(out->id + t->n_before, out->id, (size_t)n * sizeof *out->id);
+    memcpy(out->id, t->before, (size_t)t->n_before * sizeof *out->id);
+    memcpy(out->id + t->n_before + n, t->after, (size_t)t->n_after * sizeof *out->id);
+    if (offsets) {
+        memmove(out->begin + t->n_before, out->begin, (size_t)n * sizeof *out->begin);
+        memmove(out->end + t->n_before, out->end, (size_t)n * sizeof *out->end);
+        memset(out->begin, 0, (size_t)t->n_before * sizeof *out->begin);
+        memset(out->end, 0, (size_t)t->n_before * sizeof *out->end);
+    }
+}
+
+err_code tok_encode(struct tok_enc *enc, const struct tok_text *in, struct tok_ids *out, struct err *e)
+{
+    enc->fn = NULL;
+    TRY(encode(enc, in, out, e));
+    if (in->add_special && enc->t->n_before + enc->t->n_after)
+        add_special(enc->t, in->offsets, out);
+    return ERR_OK;
+}
+
+err_code tok_explain(struct tok_enc *enc, const struct tok_text *in, tok_piece_fn *fn, void *ctx, struct err *e)
+{
+    struct tok_ids out = {0};
+    enc->fn = fn;
+    enc->ctx = ctx;
+    err_code rc = encode(enc, in, &out, e);
+    enc->fn = NULL;
+    tok_ids_release(&out);
+    return rc;
+}
+
+/* ---- many --------------------------------------------------------------------------------- */
+
+struct many {
+    struct tok_enc *const *enc;
+    const struct tok_text *in;
+    struct tok_ids *results;
+    struct err *failed;
+};
+
+static void encode_some(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct many *m = ctx;
+    for (int64_t i = begin; i < end; i++) {
+        m->failed[i] = (struct err){0};
+        if (tok_encode(m->enc[worker], &m->in[i], &m->results[i], &m->failed[i]) != ERR_OK)
+            m->results[i].n = 0;
+    }
+}
+
+void tok_encode_many(struct tok_enc *const *enc, const struct tok_text *in, int64_t n, struct tok_ids *results, struct err *failed)
+{
+    struct many m = {enc, in, results, failed};
+    par_for(n, 4, encode_some, &m);
+}

@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""Writes text/uni_data.c and text/uni_data.h: the Unicode tables of text/.
+
+    pip install unicodedataplus==16.0.0.post1
+    python3 tools/unicode/gen.py
+
+Three versions of Unicode meet in one tokenizer, and all three decide token ids:
+  - character classes of patterns: 16.0 (Oniguruma 6.9.10 in the reference library);
+  - normal forms: 9.0. Decompositions and combining classes of an assigned character never change, so 9.0 is
+    16.0 restricted to characters of age <= 9.0;
+  - the Punctuation splitter: category P of an older table still, kept as PUNCT_AGE.
+"""
+import os, sys
+import unicodedataplus as u
+
+assert u.unidata_version == "16.0.0", u.unidata_version
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "text")
+N = 0x110000
+CATS = "Cn Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf Cs Co".split()
+PUNCT_AGE, PUNCT_ALSO = 8.0, (0x166D, 0x111C9)  # two that later versions moved out of P
+
+
+def age(c):
+    a = u.age(chr(c))
+    return float(a) if a not in ("Unassigned", "NA", "unassigned") else 99.0
+
+
+AGE = [age(c) for c in range(N)]
+CAT = [CATS.index(u.category(chr(c))) for c in range(N)]
+
+
+def two_stage(values):
+    blocks, index, first = [], {}, []
+    for b in range(0, N, 256):
+        key = tuple(values[b:b + 256])
+        if key not in index:
+            index[key] = len(blocks)
+            blocks.append(key)
+        first.append(index[key])
+    assert len(blocks) <= 256, len(blocks)
+    return first, [v for b in blocks for v in b]
+
+
+def array(ctype, name, values, per=192):
+    out = [f"const {ctype} {name}[{len(values)}] = {{"]
+    for i in range(0, len(values), per):
+        out.append("    " + ",".join(str(v) for v in values[i:i + per]) + ",")
+    return "\n".join(out) + "\n};\n"
+
+
+def runs(values):
+    """[(first, value)] where the value changes."""
+    out, last = [], None
+    for c, v in enumerate(values):
+        if v != last:
+            out.append((c, v))
+            last = v
+    return out
+
+
+def decomposition(c):
+    d = u.decomposition(chr(c))
+    if not d:
+        return None, None
+    parts = d.split()
+    compat = parts[0].startswith("<")
+    return compat, [int(x, 16) for x in (parts[1:] if compat else parts)]
+
+
+old = [AGE[c] <= 9.0 for c in range(N)]
+ccc = [u.combining(chr(c)) if old[c] and not 0xD800 <= c < 0xE000 else 0 for c in range(N)]
+canon, compat = {}, {}
+for c in range(N):
+    if old[c] and not 0xD800 <= c < 0xE000:
+        k, d = decomposition(c)
+        if d:
+            compat[c] = d
+            if not k:
+                canon[c] = d
+
+
+def full(c, table):
+    return [x for d in table[c] for x in full(d, table)] if c in table else [c]
+
+
+def reorder(s):
+    s = list(s)
+    i = 0
+    while i < len(s):
+        j = i
+        while j < len(s) and ccc[s[j]]:
+            j += 1
+        s[i:j] = sorted(s[i:j], key=lambda x: ccc[x])
+        i = max(j, i + 1)
+    return s
+
+
+def is_excluded(c):
+    """Composition exclusions: what NFC does not bring back."""
+    return u.normalize("NFC", chr(c)) != chr(c)
+
+
+compose = sorted((d[0], d[1], c) for c, d in canon.items() if len(d) == 2 and not is_excluded(c))
+seconds = {s for _, s, _ in compose} | set(range(0x1161, 0x1176)) | set(range(0x11A8, 0x11C3))
+# what one look can pass: combining class 0, never the second half of a pair, and its own normal form
+slow = [int(bool(ccc[c]) or c in seconds or (c in canon and is_excluded(c))) for c in range(N)]
+kslow = [int(slow[c] or (c in compat and c not in canon) or (c in canon and full(c, canon) != full(c, compat))) for c in range(N)]
+nfd = [(c, reorder(full(c, canon))) for c in sorted(canon)]
+nfkd = [(c, reorder(full(c, compat))) for c in sorted(compat) if c not in canon or full(c, compat) != full(c, canon)]
+
+lower = {}
+# Case pairs newer than the running Python's own tables (Unicode 15.0 to 16.0).
+NEWER = {0x1C89: [0x1C8A], 0xA7CB: [0x264], 0xA7CC: [0xA7CD], 0xA7DA: [0xA7DB], 0xA7DC: [0x19B]}
+NEWER.update({0x10D50 + i: [0x10D70 + i] for i in range(0x16)})
+for c in range(N):
+    if 0xD800 <= c < 0xE000:
+        continue
+    s = [ord(x) for x in chr(c).lower()]
+    s = NEWER.get(c, s)
+    if c == 0x3A3:
+        s = [0x3C3]
+    if s != [c]:
+        lower[c] = s
+
+scripts, script_names, alias = [], [], {}
+for c in range(N):
+    s = u.script(chr(c)) if not 0xD800 <= c < 0xE000 else "Unknown"
+    if s not in alias:
+        alias[s] = len(script_names)
+        script_names.append(s)
+    scripts.append(alias[s])
+punct = [c for c in range(N) if c in PUNCT_ALSO or CATS[CAT[c]][0] == "P" and AGE[c] <= PUNCT_AGE or c < 128 and CATS[CAT[c]][0] in "PS"]
+
+
+def ranges(cs):
+    out = []
+    for c in cs:
+        if out and out[-1][1] == c - 1:
+            out[-1][1] = c
+        else:
+            out.append([c, c])
+    return out
+
+
+def strings(table):
+    keys, at, pool = [], [0], []
+    for c, s in table:
+        keys.append(c)
+        pool += s
+        at.append(len(pool))
+    return keys, at, pool
+
+
+h = ["/* Generated by tools/unicode/gen.py; do not edit. */", "#ifndef HONE_TEXT_UNI_DATA_H", "#define HONE_TEXT_UNI_DATA_H", "", "#include <stdint.h>", "",
+     "enum uni_cat {"]
+h += ["    " + ", ".join("UNI_" + x for x in CATS) + ", UNI_N_CATS", "};", ""]
+c = ["/* Generated by tools/unicode/gen.py; do not edit. */", '#include "text/uni_data.h"', ""]
+
+
+def put(ctype, name, values):
+    h.append(f"extern const {ctype} {name}[{len(values)}];")
+    c.append(array(ctype, name, values))
+
+
+for name, values in (("uni_cat", CAT), ("uni_ccc", ccc), ("uni_slow", [a | b << 1 for a, b in zip(slow, kslow)])):
+    first, second = two_stage(values)
+    put("uint8_t", name + "_page", first)
+    put("uint8_t", name + "_of", second)
+for name, table in (("uni_nfd", nfd), ("uni_nfkd", nfkd), ("uni_lower", sorted(lower.items()))):
+    keys, at, pool = strings(table)
+    put("uint32_t", name + "_key", keys)
+    put("uint16_t", name + "_at", at)
+    put("uint32_t", name + "_pool", pool)
+    h.append(f"enum {{ {name.upper()}_N = {len(keys)} }};")
+put("uint32_t", "uni_compose", [x for t in compose for x in t])
+h.append(f"enum {{ UNI_COMPOSE_N = {len(compose)} }};")
+rs = ranges(punct)
+put("uint32_t", "uni_punct", [x for t in rs for x in t])
+h.append(f"enum {{ UNI_PUNCT_N = {len(rs)} }};")
+rr = runs(scripts)
+put("uint32_t", "uni_script_from", [x for x, _ in rr])
+put("uint8_t", "uni_script_is", [x for _, x in rr])
+h.append(f"enum {{ UNI_SCRIPT_RUNS = {len(rr)}, UNI_SCRIPTS = {len(script_names)} }};")
+h.append(f"extern const char *const uni_script_name[{len(script_names)}];")
+h.append(f"extern const char *const uni_cat_name[{len(CATS)}];")
+c.append(f"const char *const uni_script_name[{len(script_names)}] = {{\n    " + ", ".join(f'"{s}"' for s in script_names) + "};\n")
+c.append(f"const char *const uni_cat_name[{len(CATS)}] = {{\n    " + ", ".join(f'"{s}"' for s in CATS) + "};")
+h += ["", "#endif"]
+open(os.path.join(ROOT, "uni_data.h"), "w").write("\n".join(h) + "\n")
+open(os.path.join(ROOT, "uni_data.c"), "w").write("\n".join(c) + "\n")
