@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "cmd/cmd.h"
+#include "cmd/tokenize.h"
 #include "text/text.h"
 
 struct flags {
@@ -160,9 +161,11 @@ int cmd_tokenize(int argc, char **argv)
     static const struct cmd_flags f = {
         .usage = "tokenize --model DIR [--decode] < in > out",
         .about = "Reads {\"id\",\"text\"} (or \"bytes_b64\") lines and answers {\"id\",\"ids\"}; with --decode the other way. The ids are those of the\n"
-                 "Hugging Face tokenizers library on the same tokenizer.json.",
+                 "Hugging Face tokenizers library on the same tokenizer.json. `hone tokenize train --help`: a vocabulary of your own.",
         .defs = defs, .n = sizeof defs / sizeof *defs, .words_max = 0,
     };
+    if (argc && !strcmp(argv[0], "train"))
+        return cmd_tokenize_train(argc - 1, argv + 1);
     struct arena mem;
     struct job j = {0};
     struct err e = {0};

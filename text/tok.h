@@ -55,7 +55,7 @@ struct tok_image {
 #define X(name, type) const type *name;
     TOK_SECTIONS(X)
 #undef X
-    int32_t n_ids, n_merges;
+    int32_t n_ids, n_merges, n_entries; /* n_entries: ids that exist */
     int id_bits, rank_bits;
     int byte_level;        /* text = bytes of the byte alphabet */
     int monotone;          /* every merge comes after those that make its parts */
@@ -93,6 +93,7 @@ static inline uint64_t tok_mix(uint64_t x)
 uint64_t tok_hash_bytes(const char *p, int64_t n);
 /* id of the vocabulary entry with this text, or -1. In byte-level vocabularies text is bytes. */
 int32_t tok_vocab_find(const struct tok_image *im, struct str text);
+int32_t tok_vocab_find_own(const struct tok_image *im, struct str name); /* entries outside the byte alphabet, by spelling */
 /* Rank of the merge of two ids, TOK_NONE when there is none. */
 static inline uint32_t tok_pair_rank(const struct tok_image *im, uint32_t left, uint32_t right)
 {
@@ -223,7 +224,9 @@ struct tok {
     struct arena mem;      /* everything the pipeline below points at */
     int32_t n_ids;         /* vocabulary and added tokens */
     struct tok_added *added;
-    int32_t n_added;
+    int32_t n_added, cap_added, max_added; /* max_added: highest id, -1 */
+    uint32_t *added_table; /* index + 1 by text */
+    int64_t added_slots;
     struct tok_trie raw, normed;
     int32_t *added_of;     /* [n_ids] index in added, or -1 */
     struct tok_norm *norm;
@@ -254,6 +257,7 @@ err_code tok_open_dec(struct tok *t, const json_t *v, struct err *e);
 err_code tok_open_added(struct tok *t, const json_t *list, struct err *e);
 err_code tok_open_pieces(struct tok *t, struct err *e);
 err_code tok_add_token(struct tok *t, const struct tok_added *a, struct err *e);
+int32_t tok_added_find(const struct tok *t, struct str text); /* index, or -1 */
 void tok_added_free(struct tok *t);
 struct str tok_keep(struct tok *t, struct str s); /* copy in t->mem */
 

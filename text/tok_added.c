@@ -69,47 +69,82 @@ static struct str normalized(struct tok *t, struct str s, struct err *e, err_cod
     return out;
 }
 
+/* Slot of the token with this text in the table, or the free one where it belongs. */
+static int64_t slot_of(const struct tok *t, struct str text)
+{
+    int64_t k = (int64_t)tok_hash_bytes(text.p, text.n) & (t->added_slots - 1);
+    while (t->added_table[k] && !str_eq(t->added[t->added_table[k] - 1].text, text))
+        k = (k + 1) & (t->added_slots - 1);
+    return k;
+}
+
+static void grow_table(struct tok *t)
+{
+    free(t->added_table);
+    t->added_slots = t->added_slots ? t->added_slots * 2 : 256;
+    t->added_table = calloc((size_t)t->added_slots, sizeof *t->added_table);
+    if (!t->added_table)
+        BUG("out of memory for added tokens");
+    for (int32_t i = 0; i < t->n_added; i++)
+        t->added_table[slot_of(t, t->added[i].text)] = (uint32_t)i + 1;
+}
+
+int32_t tok_added_find(const struct tok *t, struct str text)
+{
+    return t->added_slots ? (int32_t)t->added_table[slot_of(t, text)] - 1 : -1;
+}
+
+/* A token's id: the vocabulary's when its text is there, else the next free one. The id that a file lists beside it does not
+ * count in the reference library, and files are written so that it agrees. */
+static int32_t id_for(const struct tok *t, struct str text)
+{
+    int32_t id = -1;
+    int64_t n;
+    char *bytes = malloc((size_t)text.n);
+    if (!bytes)
+        BUG("out of memory for an added token");
+    if (!t->im.byte_level)
+        id = tok_vocab_find(&t->im, text);
+    else if (tok_name_bytes(text, bytes, &n))
+        id = tok_vocab_find(&t->im, (struct str){bytes, n});
+    else
+        id = tok_vocab_find_own(&t->im, text);
+    free(bytes);
+    if (id >= 0)
+        return id;
+    return t->max_added >= t->im.n_entries ? t->max_added + 1 : t->im.n_entries;
+}
+
 err_code tok_add_token(struct tok *t, const struct tok_added *a, struct err *e)
 {
-    int32_t id = a->id, in_vocab = -1;
     if (a->text.n == 0)
         return ERR_OK; /* the reference ignores it */
     if (utf8_check(a->text) >= 0)
         return err_set(e, ERR_DATA, "an added token is not UTF-8");
-    for (int32_t i = 0; i < t->n_added; i++)
-        if (str_eq(t->added[i].text, a->text))
-            id = t->added[i].id;
-    char *bytes = malloc((size_t)a->text.n);
-    int64_t n;
-    if (!bytes)
-        BUG("out of memory for an added token");
-    if (!t->im.byte_level)
-        in_vocab = tok_vocab_find(&t->im, a->text);
-    else if (tok_name_bytes(a->text, bytes, &n))
-        in_vocab = tok_vocab_find(&t->im, (struct str){bytes, n});
-    else
-        for (int32_t i = 0; i < t->im.n_ids && in_vocab < 0; i++)
-            if ((t->im.flags[i] & TOK_OWN_UTF8) && str_eq(tok_im_name(&t->im, i), a->text))
-                in_vocab = i;
-    free(bytes);
-    if (in_vocab >= 0)
-        id = in_vocab;
-    if (id < 0 || id >= TOK_MAX_IDS)
-        return err_set(e, ERR_DATA, "added token \"%.*s\": id %d is out of range", STR_ARG(a->text), id);
-    struct tok_added *slot = NULL;
-    for (int32_t i = 0; i < t->n_added && !slot; i++)
-        slot = t->added[i].id == id ? &t->added[i] : NULL;
-    if (!slot) {
-        int64_t cap = t->n_added;
-        t->added = realloc(t->added, (size_t)(cap + 1) * sizeof *t->added);
-        if (!t->added)
-            BUG("out of memory for added tokens");
-        slot = &t->added[t->n_added++];
+    int32_t i = tok_added_find(t, a->text);
+    if (i < 0) {
+        int32_t id = id_for(t, a->text);
+        if (id >= TOK_MAX_IDS)
+            return err_set(e, ERR_LIMIT, "more than %d tokens", TOK_MAX_IDS);
+        int64_t cap = t->cap_added;
+        t->added = tok_grow(t->added, &cap, t->n_added + 1, sizeof *t->added);
+        t->cap_added = (int32_t)cap;
+        if (2 * t->n_added >= t->added_slots)
+            grow_table(t);
+        struct str text = tok_keep(t, a->text);
+        t->added_table[slot_of(t, text)] = (uint32_t)t->n_added + 1;
+        i = t->n_added++;
+        t->added[i].text = text;
+        t->added[i].id = id;
+        t->max_added = id > t->max_added ? id : t->max_added;
     }
+    struct tok_added *slot = &t->added[i];
+    struct str text = slot->text;
+    int32_t id = slot->id;
     *slot = *a;
     slot->id = id;
-    slot->text = tok_keep(t, a->text);
-    slot->control = a->special || looks_like_control(a->text);
+    slot->text = text;
+    slot->control = a->special || looks_like_control(text);
     return ERR_OK;
 }
 
@@ -139,6 +174,7 @@ err_code tok_open_tries(struct tok *t, struct err *e)
 void tok_added_free(struct tok *t)
 {
     free(t->added);
+    free(t->added_table);
     free(t->raw.node);
     free(t->normed.node);
 }

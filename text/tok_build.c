@@ -133,6 +133,7 @@ static void set_texts(struct build *b, struct strings *names, struct strings *te
         if (!name.p)
             continue;
         flags[id] = TOK_IN_VOCAB;
+        b->im->n_entries++;
         sbuf_clear(&one);
         if (b->im->byte_level) {
             char *room = sbuf_room(&one, name.n);

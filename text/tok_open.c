@@ -18,9 +18,9 @@ static int flag(const json_t *o, const char *key, int def)
     return json_is_boolean(v) ? json_is_true(v) : def;
 }
 
-static err_code read_added(struct tok *t, const json_t *o, int64_t id, struct err *e)
+static err_code read_added(struct tok *t, const json_t *o, struct err *e)
 {
-    struct tok_added a = {.id = (int32_t)id};
+    struct tok_added a = {0};
     TRY(json_need_str(o, "content", &a.text, e));
     a.single_word = (uint8_t)flag(o, "single_word", 0);
     a.lstrip = (uint8_t)flag(o, "lstrip", 0);
@@ -34,34 +34,48 @@ err_code tok_open_added(struct tok *t, const json_t *list, struct err *e)
 {
     size_t i;
     json_t *o;
-    json_array_foreach(list, i, o) {
-        int64_t id = -1;
-        TRY(json_need_i64(o, "id", &id, e));
-        if (id < 0 || id >= TOK_MAX_IDS)
-            return err_set(e, ERR_DATA, "added_tokens[%zu]: id %lld is out of range", i, (long long)id);
-        TRY(read_added(t, o, id, e));
-    }
+    json_array_foreach(list, i, o)
+        TRY(read_added(t, o, e));
     return ERR_OK;
 }
 
-/* tokenizer_config.json lists tokens that the tokenizer.json beside it may lack. */
+struct listed {
+    int64_t id;
+    const json_t *token;
+};
+
+static int by_id(const void *a, const void *b)
+{
+    const struct listed *x = a, *y = b;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+/* tokenizer_config.json lists tokens that the tokenizer.json beside it may lack: added in the order of their ids. */
 static err_code read_config_added(struct tok *t, const json_t *config, struct err *e)
 {
+    json_t *list = json_object_get(config, "added_tokens_decoder"), *o;
     const char *key;
-    json_t *o;
-    json_object_foreach(json_object_get(config, "added_tokens_decoder"), key, o) {
-        int64_t id;
-        int known = 0;
-        struct str text = {NULL, 0};
-        if (!str_to_i64(str_of(key), &id) || id < 0 || id >= TOK_MAX_IDS)
-            return err_set(e, ERR_DATA, "tokenizer_config.json: added_tokens_decoder: \"%.40s\" is not an id", key);
-        TRY(json_need_str(o, "content", &text, e));
-        for (int32_t i = 0; i < t->n_added && !known; i++)
-            known = str_eq(t->added[i].text, text);
-        if (!known)
-            TRY(read_added(t, o, id, e));
+    int64_t n = 0;
+    err_code rc = ERR_OK;
+    if (!json_is_object(list))
+        return ERR_OK;
+    struct listed *all = calloc(json_object_size(list) + 1, sizeof *all);
+    if (!all)
+        BUG("out of memory for added tokens");
+    json_object_foreach(list, key, o) {
+        if (!str_to_i64(str_of(key), &all[n].id))
+            rc = err_set(e, ERR_DATA, "tokenizer_config.json: added_tokens_decoder: \"%.40s\" is not an id", key);
+        all[n++].token = o;
     }
-    return ERR_OK;
+    qsort(all, (size_t)n, sizeof *all, by_id);
+    for (int64_t i = 0; i < n && rc == ERR_OK; i++) {
+        struct str text = {NULL, 0};
+        rc = json_need_str(all[i].token, "content", &text, e);
+        if (rc == ERR_OK && tok_added_find(t, text) < 0)
+            rc = read_added(t, all[i].token, e);
+    }
+    free(all);
+    return rc;
 }
 
 /* ---- post-processor ----------------------------------------------------------------------- */
@@ -236,6 +250,7 @@ static struct tok *new_tok(void)
     if (!t)
         BUG("out of memory for a tokenizer");
     arena_init(&t->mem, "tokenizer", 1LL << 30);
+    t->max_added = -1;
     return t;
 }
 
@@ -300,9 +315,9 @@ int32_t tok_n_ids(const struct tok *t)
 
 int32_t tok_find(const struct tok *t, struct str text)
 {
-    for (int32_t i = 0; i < t->n_added; i++)
-        if (str_eq(t->added[i].text, text))
-            return t->added[i].id;
+    int32_t k = tok_added_find(t, text);
+    if (k >= 0)
+        return t->added[k].id;
     int32_t id = tok_vocab_find(&t->im, text);
     for (int32_t i = 0; id < 0 && i < t->n_ids; i++) /* what it decodes to may differ from what it matches ("▁the") */
         if (str_eq(tok_bytes(t, i), text) && text.n)

@@ -4,8 +4,8 @@
 
 #include "core/json.h"
 #include "text/tok.h"
+#include "text/tok_patterns.h"
 
-#define GPT2_PATTERN "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 
 /* ---- matches to pieces -------------------------------------------------------------------- */
 
@@ -325,7 +325,7 @@ static err_code read_byte_level(struct tok *t, const json_t *v, struct tok_pre *
     *f = (struct tok_pre){.kind = TOK_PRE_BYTES, .prefix_space = 1, .use_regex = 1};
     TRY(json_opt_bool(v, "add_prefix_space", &f->prefix_space, e));
     TRY(json_opt_bool(v, "use_regex", &f->use_regex, e));
-    f->pattern = STR(GPT2_PATTERN);
+    f->pattern = STR(TOK_RE_GPT2);
     (void)t;
     return f->use_regex ? tok_re_new(f->pattern, &f->re, e) : ERR_OK;
 }
