@@ -6,7 +6,7 @@
 #include "core/file.h"
 #include "core/log.h"
 
-enum { HOOK_EVERY = 1000, SCRIPT_FILE_MAX = 16 << 20 };
+enum { HOOK_EVERY = 1000, FULL_COLLECTION = 20000, SCRIPT_FILE_MAX = 16 << 20 };
 
 struct script *script_of(lua_State *L)
 {
@@ -23,8 +23,11 @@ static void *allocate(void *ud, void *p, size_t old, size_t nsize)
         s->used_bytes -= had;
         return NULL;
     }
-    if (s->used_bytes - had + (int64_t)nsize > s->limits.memory_bytes)
+    s->spent += (int64_t)nsize / 64; /* memory is work too: the hook sees it */
+    if (s->used_bytes - had + (int64_t)nsize > s->limits.memory_bytes) {
+        s->spent += FULL_COLLECTION;
         return NULL;
+    }
     void *q = realloc(p, nsize);
     if (q)
         s->used_bytes += (int64_t)nsize - had;
