@@ -127,6 +127,26 @@ static int lib_setmetatable(lua_State *L)
     return 1;
 }
 
+/* xpcall(f, handler, ...): the handler runs after the unwinding. Lua's runs where the error was raised, which for a limit is
+ * inside the hook, and there no hook stops it. */
+static int lib_xpcall(lua_State *L)
+{
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_pushvalue(L, 2); /* f handler args... -> handler f args... */
+    lua_pushvalue(L, 1);
+    lua_replace(L, 2);
+    lua_replace(L, 1);
+    if (lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 0) == LUA_OK) {
+        lua_pushboolean(L, 1);
+        lua_replace(L, 1);
+        return lua_gettop(L);
+    }
+    lua_call(L, 1, LUA_MULTRET);
+    lua_pushboolean(L, 0);
+    lua_insert(L, 1);
+    return lua_gettop(L);
+}
+
 static int lib_hash(lua_State *L)
 {
     size_t n;
@@ -271,6 +291,7 @@ int script_open_libs(lua_State *L)
     static const luaL_Reg ours[] = {{"next", lib_next},         {"pairs", lib_pairs},
                                     {"tostring", lib_tostring}, {"print", lib_print},
                                     {"hash", lib_hash},         {"setmetatable", lib_setmetatable},
+                                    {"xpcall", lib_xpcall},
                                     {NULL, NULL}};
     static const char *const no_base[] = {"collectgarbage", "dofile", "load", "loadfile", "warn", NULL};
     static const char *const no_string[] = {"dump", NULL}, *const no_math[] = {"random", "randomseed", NULL};

@@ -40,9 +40,12 @@ static void out_of_time(lua_State *L, struct script *s, enum script_end why)
 {
     s->end = why;
     lua_sethook(L, hook, LUA_MASKCOUNT, 1); /* from now on every instruction raises: pcall cannot go on */
-    if (why == SCRIPT_INSTRUCTIONS)
-        luaL_error(L, "more than %I instructions", (lua_Integer)s->limits.instructions);
-    luaL_error(L, "longer than %f s", s->limits.wall_s);
+    lua_Debug at; /* the hook stands in the Lua function, a library function one level above it */
+    int level = lua_getstack(L, 0, &at) && lua_getinfo(L, "l", &at) && at.currentline > 0 ? 0 : 1;
+    luaL_where(L, level);
+    lua_pushstring(L, "stopped");
+    lua_concat(L, 2);
+    lua_error(L);
 }
 
 void script_charge(lua_State *L, int64_t work)
@@ -105,11 +108,10 @@ err_code script_protected(struct script *s, lua_CFunction fn, void *arg, struct 
     case SCRIPT_FINE: break;
     case SCRIPT_ERROR: code = err_set(e, ERR_DATA, "%s", msg); break;
     case SCRIPT_INSTRUCTIONS:
-        code = err_set(e, ERR_LIMIT, "%s%sinstruction limit: %lld", rc != LUA_OK ? msg : "", rc != LUA_OK && *msg ? ": " : "",
-                       (long long)s->limits.instructions);
+        code = err_set(e, ERR_LIMIT, "%s%sinstruction limit of %lld", msg, *msg ? " by the " : "", (long long)s->limits.instructions);
         break;
-    case SCRIPT_WALL: code = err_set(e, ERR_LIMIT, "time limit: ran for %g s", s->limits.wall_s); break;
-    case SCRIPT_MEMORY: code = err_set(e, ERR_LIMIT, "memory limit: %lld bytes", (long long)s->limits.memory_bytes); break;
+    case SCRIPT_WALL: code = err_set(e, ERR_LIMIT, "%s%stime limit of %g s", msg, *msg ? " by the " : "", s->limits.wall_s); break;
+    case SCRIPT_MEMORY: code = err_set(e, ERR_LIMIT, "memory limit of %lld bytes", (long long)s->limits.memory_bytes); break;
     }
     lua_settop(L, 0);
     return code;
