@@ -101,6 +101,7 @@ struct data_items {
     const int64_t *begin;  /* [n_sources + 1] into id */
     const double *weight;  /* [n_sources] */
     int64_t excluded;      /* items dropped because their prompt is in `exclude` */
+    int64_t repeated;      /* items left out of a source because an earlier one has them */
     struct hash128 digest; /* of the items' contents */
 };
 err_code data_snapshot_items(struct store *s, int64_t snapshot, struct arena *mem, struct data_items *out, struct err *e);
@@ -155,8 +156,9 @@ err_code data_render_one(struct str kind, struct str body, const struct data_ren
 
 /* Best-fit-decreasing of lengths len[0..n) (each in 1..cap) into bins of cap tokens and at most max_rows
  * rows (0 = no limit). bin[i] = bin of row i, bins numbered by their first row in sorted order.
+ * Of several bins with the least sufficient room, the one that came to that room last is taken.
  * det: a function of the arguments; rows of one length keep their order. cost: O(n + cap).
- * scratch holds 24 n + 20 cap bytes. Returns the number of bins. */
+ * scratch holds 12 n + 9 cap bytes. Returns the number of bins. n < 2^31, cap < 2^24. */
 int64_t data_pack(const int32_t *len, int64_t n, int32_t cap, int32_t max_rows, int32_t *bin, struct arena scratch);
 
 struct data_plan_opts {

@@ -4,13 +4,15 @@
 
 static const char data_tables[] =
     "CREATE TABLE sources(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
-    /* One imported file. bytes_done and lines_done are the cursor of an import: they move in the transaction
-     * that writes the rows. superseded_at: the row sequence when a newer file took this path. */
+    /* One imported file; path '' holds what the program itself made. bytes_done and lines_done are the cursor of
+     * an import: they move in the transaction that writes the rows. superseded_at: the row sequence when another
+     * content took this path: snapshots up to that sequence still see its rows. */
     "CREATE TABLE files(id INTEGER PRIMARY KEY, source INTEGER NOT NULL REFERENCES sources, path TEXT NOT NULL,"
     " hash BLOB NOT NULL, bytes INTEGER NOT NULL, options TEXT NOT NULL, bytes_done INTEGER NOT NULL DEFAULT 0,"
     " lines_done INTEGER NOT NULL DEFAULT 0, rows INTEGER NOT NULL DEFAULT 0, added INTEGER NOT NULL DEFAULT 0,"
     " bad INTEGER NOT NULL DEFAULT 0, done INTEGER NOT NULL DEFAULT 0, superseded_at INTEGER,"
-    " imported_at TEXT NOT NULL DEFAULT(strftime('%Y-%m-%dT%H:%M:%SZ')), UNIQUE(source, path, hash, options));"
+    " imported_at TEXT NOT NULL DEFAULT(strftime('%Y-%m-%dT%H:%M:%SZ')));"
+    "CREATE UNIQUE INDEX files_live ON files(source, path) WHERE superseded_at IS NULL;"
     /* Every distinct row once. hash: of kind and body. prompt: of what comes before the first answer,
      * case and white space folded; it decides the split and finds contamination. */
     "CREATE TABLE items(id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, kind TEXT NOT NULL, prompt INTEGER NOT NULL);"

@@ -239,6 +239,13 @@ err_code store_sync(struct store *s, struct err *e)
     return rc;
 }
 
+err_code store_bulk(struct store *s, int on, struct err *e)
+{
+    assert(sqlite3_get_autocommit(s->db));
+    return run_sql(s, on ? "PRAGMA cache_size = -262144; PRAGMA wal_autocheckpoint = 32768; PRAGMA journal_size_limit = 67108864"
+                         : "PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4000", "write", e);
+}
+
 /* ---- statements --------------------------------------------------------------------------- */
 
 static err_code prepared(struct store *s, const char *sql, sqlite3_stmt **out, struct err *e)
@@ -382,4 +389,9 @@ struct str store_str(const struct store_query *q, int col)
 int64_t store_last_id(const struct store *s)
 {
     return sqlite3_last_insert_rowid(s->db);
+}
+
+int64_t store_changes(const struct store *s)
+{
+    return sqlite3_changes64(s->db);
 }

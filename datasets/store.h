@@ -49,12 +49,15 @@ void store_rollback(struct store *s); /* fine when none is open */
 /* Flushes what is committed to the disk: before a checkpoint is written. Not inside a transaction. */
 err_code store_sync(struct store *s, struct err *e);
 
+/* Around a bulk load (on = 1, then 0): more pages in memory and fewer, larger copies from the log into the file. */
+err_code store_bulk(struct store *s, int on, struct err *e);
+
 /* ---- any statement ------------------------------------------------------------------------ *
  * sql must be a string literal (its address is the key of the prepared statement cache). `args` has
  * one letter per '?': i int64_t, d double (NaN is stored as NULL), t const char * (NULL is NULL),
  * s struct str (p NULL is NULL), b const void *, int64_t bytes (NULL is NULL). */
 err_code store_exec(struct store *s, struct err *e, const char *sql, const char *args, ...);
-/* Rows: for (TRY(store_query(s, &q, e, sql, "i", id)); q.more; TRY(store_next(&q, e))) ...
+/* Rows: TRY(store_query(s, &q, e, sql, "i", id)); while (q.more) { ...; TRY(store_next(&q, e)); }
  * A query that is left early needs store_end; the same literal must not be open twice. */
 struct store_query {
     struct store *s;
@@ -68,6 +71,7 @@ int64_t store_i64(const struct store_query *q, int col);
 double store_f64(const struct store_query *q, int col);      /* NULL reads as NaN */
 struct str store_str(const struct store_query *q, int col);  /* text or blob; borrowed until the next row */
 int64_t store_last_id(const struct store *s);
+int64_t store_changes(const struct store *s); /* rows that the last INSERT, UPDATE or DELETE touched */
 /* One integer; fallback when there is no row. */
 err_code store_get(struct store *s, int64_t *out, int64_t fallback, struct err *e, const char *sql, const char *args, ...);
 
