@@ -17,8 +17,8 @@
  *   Shapes are asserted (a wrong shape is our bug); values are the caller's world: NaN in gives NaN out.
  * det (N1): every output row of a forward op is a function of that row's inputs, the weights and its absolute position alone: never
  *   of M, of the neighbours, of threads or of the instruction set. Backward ops: same bits for the same arguments, whatever the threads
- *   and the instruction set; sums over tokens run in ascending token order within fixed blocks that start at token 0.
- * mem: ops take scratch from the context (allocated by kern_open and grown by kern_reserve, never inside a step after warm-up).
+ *   and the instruction set; sums over tokens are one chain in ascending token order, started from what the gradient holds.
+ * mem: ops take scratch from the context; it grows at the first call that needs more, so steps of a shape seen before allocate nothing.
  * Threads: one context per thread of control; an op splits its work over the pool of core/par.h.
  */
 #ifndef HONE_KERNELS_KERNELS_H
@@ -33,7 +33,8 @@ CDECL_BEGIN
 
 struct kern;
 
-/* Precision of a linear (N6). BF16: x and w are rounded to bf16 (nearest even), products are exact, sums are f32. */
+/* Precision of a linear (N6). BF16: x and w are rounded to bf16 (nearest even, denormals to zero, as vcvtneps2bf16 does), products are
+ * exact, sums are f32 with denormals flushed to zero. */
 enum kern_prec { KERN_F32, KERN_BF16 };
 enum kern_isa { KERN_BEST, KERN_PORTABLE, KERN_AVX2, KERN_AVX512, KERN_AVX512BF16 };
 
@@ -80,8 +81,9 @@ void kern_pack_rows(struct kern *k, const struct kern_weight *w, const void *src
     X(swiglu) X(swiglu_bwd) X(add) X(embed) X(embed_bwd) X(head) X(head_bwd) X(logits) X(logp)
 
 /* y[m,n] = sum_k x[m,k] w[n,k] (+ bias[n]) (+ residual[m,n])
- * det  one fma chain over ascending k from +0 (bf16: pairs (2i, 2i+1), first the odd then the even element, as vdpbf16ps does; denormal
- *      products flushed alike on all paths); bias, then residual added to the finished sum
+ * det  one fma chain over ascending k from +0 (bf16: pairs (2i, 2i+1), first fma of the odd, then of the even element, denormal inputs
+ *      and results taken as zero: measured to be what vdpbf16ps does, NaN bits included, and computed alike on all paths);
+ *      bias, then residual added to the finished sum
  * y may be residual. Row strides ldx, ldy in floats, 0 = dense. */
 struct kern_linear {
     float *y;
@@ -90,7 +92,8 @@ struct kern_linear {
     const float *bias, *residual;   /* [n] or NULL; [m,n] or NULL */
     int64_t m, ldx, ldy;
 };
-/* dx[m,k] (+)= sum_n dy[m,n] w[n,k]; reads the master w. BF16: both rounded. accumulate 1: dx is added to. */
+/* dx[m,k] (+)= sum_n dy[m,n] w[n,k]; reads the master w. BF16: both rounded. accumulate 1: dx is added to.
+ * det  one fma chain over ascending n, from dx or +0 */
 struct kern_linear_dgrad {
     float *dx;
     const float *dy;
@@ -98,7 +101,8 @@ struct kern_linear_dgrad {
     int64_t m, lddy, lddx;
     int accumulate;
 };
-/* dw[n,k] += sum_m dy[m,n] x[m,k];  dbias[n] += sum_m dy[m,n]. prec as w. dbias may be NULL. */
+/* dw[n,k] += sum_m dy[m,n] x[m,k];  dbias[n] += sum_m dy[m,n]. prec as w (dbias: f32). dbias may be NULL.
+ * det  one fma chain over ascending m, started from dw; dbias: adds over ascending m */
 struct kern_linear_wgrad {
     float *dw, *dbias;
     const float *dy, *x;
@@ -160,7 +164,8 @@ struct kern_attn {
     int64_t n_seq, hq, hkv, dk, dv, ldq, ldo;
     float scale;
 };
-/* Contiguous form only, kv_len[s] == queries of s. Writes dq, dk, dv (whole; strides of q, k, v). delta = sum dv(do * o) inside. */
+/* Contiguous form only, kv_len[s] == queries of s. Writes dq, dk, dv (whole; strides of q, k, v). delta = sum dv(do * o) inside.
+ * det  dq: one chain over ascending keys; dk, dv: one chain over (query head of the group, query) ascending */
 struct kern_attn_bwd {
     float *dq, *dk, *dv;
     const float *dout;         /* stride ldo */
@@ -228,7 +233,8 @@ struct kern_head {
 };
 /* With g[t] = dL/dlogp[t] and ge[t] = dL/dentropy[t] (NULL = 0), p = softmax(z):
  *   dz_v = g (1[v = target] - p_v) - ge p_v (z_v - sum_u p_u z_u)  with z_v - lse = log p_v;   dx = dz w / temperature;  dw += dz^T x / temperature
- * Logits are computed again tile by tile. Rows with target < 0 or g = ge = 0 give dx = 0 and add nothing to dw. Writes dx. */
+ * Logits are computed again tile by tile. Rows with target < 0 or g = ge = 0 give dx = 0 and add nothing to dw. Writes dx (row
+ * stride ldx, as x). */
 struct kern_head_bwd {
     float *dx, *dw;
     const float *x, *lse, *entropy, *g, *ge; /* entropy: as kern_head gave it, needed with ge */

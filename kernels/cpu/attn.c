@@ -1,0 +1,173 @@
+/* Causal attention, forward. A job is a tile: some tokens of one sequence times the query heads of one kv head. It walks the keys in
+ * blocks of KERN_PAGE: scores, softmax of the block, weighted values, merge. A row's arithmetic does not depend on its tile. */
+#include "kernels/cpu/attn.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/par.h"
+
+enum { ROWS = 64 };
+
+struct tile {
+    int32_t seq, kv_head, first_head, heads; /* heads: query heads of the group in this tile */
+    int64_t first, tokens;                   /* queries of the sequence */
+};
+
+struct attn_job {
+    const struct kern_cpu *cpu;
+    const struct kern_attn *a;
+    const struct tile *tile;
+    char *work;
+    int64_t work_bytes;
+};
+
+/* One thread's memory. */
+struct room {
+    float *q, *kt, *v, *s, *ob, *o, *m, *l, *mb, *lb;
+    int32_t *valid;
+};
+
+static int64_t room_of(struct room *r, char *base, int64_t dk, int64_t dv)
+{
+    const int64_t dvp = kern_up(dv, LANES);
+    int64_t at = 0;
+#define TAKE(field, n) (r->field = (void *)(base + at), at += kern_up((n) * 4, 64))
+    TAKE(q, ROWS * dk);
+    TAKE(kt, KERN_PAGE * dk);
+    TAKE(v, KERN_PAGE * dvp);
+    TAKE(s, ROWS * KERN_PAGE);
+    TAKE(ob, ROWS * dvp);
+    TAKE(o, ROWS * dvp);
+    TAKE(m, ROWS);
+    TAKE(l, ROWS);
+    TAKE(mb, ROWS);
+    TAKE(lb, ROWS);
+    TAKE(valid, ROWS);
+#undef TAKE
+    return at;
+}
+
+struct kern_block kern_cpu_kv_block(const struct kern_kv *kv, int64_t seq, int64_t head, int64_t block, int64_t dk, int64_t dv)
+{
+    if (kv->pages) {
+        int64_t page = kv->pages[seq * kv->max_pages + block];
+        return (struct kern_block){
+            .k = kv->k + page * kv->page_stride_k + head * KERN_PAGE * dk, .ldk = dk,
+            .v = kv->v + page * kv->page_stride_v + head * KERN_PAGE * dv, .ldv = dv,
+        };
+    }
+    int64_t row = kv->cu_k[seq] + block * KERN_PAGE;
+    return (struct kern_block){
+        .k = kv->k + row * kv->ldk + head * kv->head_stride_k, .ldk = kv->ldk,
+        .v = kv->v + row * kv->ldv + head * kv->head_stride_v, .ldv = kv->ldv,
+    };
+}
+
+const float *kern_cpu_padded(const float *src, int64_t ld, int64_t rows, int64_t cols, float *room, int64_t *ld_out)
+{
+    const int64_t wide = kern_up(cols, LANES);
+    if (cols == wide) {
+        *ld_out = ld;
+        return src;
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        memcpy(room + r * wide, src + r * ld, (size_t)cols * sizeof *room);
+        memset(room + r * wide + cols, 0, (size_t)(wide - cols) * sizeof *room);
+    }
+    *ld_out = wide;
+    return room;
+}
+
+/* One block of keys against the tile's rows. */
+static void tile_block(const struct attn_job *j, const struct tile *t, const struct room *r, int64_t block, int64_t rows, int64_t keys)
+{
+    const struct kern_attn *a = j->a;
+    const int64_t dvp = kern_up(a->dv, LANES);
+    struct kern_block b = kern_cpu_kv_block(&a->kv, t->seq, t->kv_head, block, a->dk, a->dv);
+    int64_t ldv;
+    const float *v = kern_cpu_padded(b.v, b.ldv, keys, a->dv, r->v, &ldv);
+    j->cpu->turn(r->kt, b.k, b.ldk, keys, a->dk);
+    memset(r->s, 0, (size_t)(rows * KERN_PAGE) * sizeof *r->s);
+    memset(r->ob, 0, (size_t)(rows * dvp) * sizeof *r->ob);
+    j->cpu->strip_f32(&(struct strip){
+        .c = r->s, .ldc = KERN_PAGE, .a = r->q, .rs = a->dk, .ks = 1, .ts = TILE * a->dk, .b = r->kt, .ldb = KERN_PAGE, .n = a->dk,
+        .rows = rows, .lanes = KERN_PAGE,
+    });
+    j->cpu->attn_block(&(struct attn_block){.s = r->s, .m = r->mb, .l = r->lb, .valid = r->valid, .rows = rows, .scale = a->scale});
+    j->cpu->strip_f32(&(struct strip){
+        .c = r->ob, .ldc = dvp, .a = r->s, .rs = KERN_PAGE, .ks = 1, .ts = TILE * KERN_PAGE, .b = v, .ldb = ldv, .n = keys,
+        .rows = rows, .lanes = dvp,
+    });
+    j->cpu->attn_merge(&(struct attn_merge){
+        .o = r->o, .m = r->m, .l = r->l, .ob = r->ob, .mb = r->mb, .lb = r->lb, .valid = r->valid, .rows = rows, .ldo = dvp,
+    });
+}
+
+static void tile_run(const struct attn_job *j, const struct tile *t, const struct room *r)
+{
+    const struct kern_attn *a = j->a;
+    const int64_t group = a->hq / a->hkv, rows = t->tokens * t->heads, dvp = kern_up(a->dv, LANES);
+    const int64_t row0 = a->cu_q[t->seq] + t->first, nq = a->cu_q[t->seq + 1] - a->cu_q[t->seq];
+    const int64_t see0 = a->kv_len[t->seq] - nq + t->first + 1; /* keys that the tile's first token sees */
+    const int64_t head0 = t->kv_head * group + t->first_head;
+    for (int64_t i = 0; i < rows; i++) {
+        memcpy(r->q + i * a->dk, a->q + (row0 + i / t->heads) * a->ldq + (head0 + i % t->heads) * a->dk, (size_t)a->dk * sizeof *r->q);
+        r->m[i] = -INFINITY;
+        r->l[i] = 0;
+    }
+    memset(r->o, 0, (size_t)(rows * dvp) * sizeof *r->o);
+    for (int64_t b = 0; b * KERN_PAGE < see0 + t->tokens - 1; b++) {
+        int64_t most = kern_min(KERN_PAGE, see0 + t->tokens - 1 - b * KERN_PAGE);
+        for (int64_t i = 0; i < rows; i++)
+            r->valid[i] = (int32_t)kern_min(KERN_PAGE, kern_max(0, see0 + i / t->heads - b * KERN_PAGE));
+        tile_block(j, t, r, b, rows, most);
+    }
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t token = row0 + i / t->heads, head = head0 + i % t->heads;
+        float *o = a->o + token * a->ldo + head * a->dv, inv = 1.f / r->l[i];
+        for (int64_t d = 0; d < a->dv; d++)
+            o[d] = r->o[i * dvp + d] * inv;
+        if (a->lse)
+            a->lse[token * a->hq + head] = r->m[i] + kern_logf(r->l[i]);
+    }
+}
+
+static void attn_tiles(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct attn_job *j = ctx;
+    struct room r;
+    room_of(&r, j->work + worker * j->work_bytes, j->a->dk, j->a->dv);
+    for (int64_t i = begin; i < end; i++)
+        tile_run(j, &j->tile[i], &r);
+}
+
+/* Tiles of every sequence, those with most keys first. Returns how many; tile NULL: only counts. */
+static int64_t cut(const struct kern_attn *a, struct tile *tile)
+{
+    const int64_t group = a->hq / a->hkv, heads = kern_min(group, ROWS), step = ROWS / heads;
+    int64_t n = 0;
+    for (int64_t s = 0; s < a->n_seq; s++) {
+        int64_t nq = a->cu_q[s + 1] - a->cu_q[s];
+        assert(nq >= 0 && a->kv_len[s] >= nq);
+        for (int64_t last = (nq + step - 1) / step - 1; last >= 0; last--)
+            for (int64_t h = 0; h < a->hkv; h++)
+                for (int64_t g = 0; g < group; g += heads, n++)
+                    if (tile)
+                        tile[n] = (struct tile){(int32_t)s, (int32_t)h, (int32_t)g, (int32_t)kern_min(heads, group - g), last * step,
+                                                kern_min(step, nq - last * step)};
+    }
+    return n;
+}
+
+void kern_cpu_attn(struct kern *k, const struct kern_attn *a)
+{
+    struct room r;
+    assert(a->hq % a->hkv == 0 && a->dk > 0 && a->dv > 0);
+    int64_t n = cut(a, NULL), bytes = room_of(&r, NULL, a->dk, a->dv);
+    struct tile *tile = kern_scratch(k, SLOT_JOBS, n * (int64_t)sizeof *tile);
+    cut(a, tile);
+    struct attn_job j = {.cpu = k->cpu, .a = a, .tile = tile, .work_bytes = bytes};
+    j.work = kern_scratch(k, SLOT_WORK, par_threads() * bytes);
+    par_for(n, 1, attn_tiles, &j);
+}

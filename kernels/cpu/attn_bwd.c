@@ -1,0 +1,225 @@
+/* Causal attention, backward, from the saved log-sum-exp: p and dp are computed again block by block.
+ *
+ *   dv_j += sum_i p_ij do_i    dk_j += sum_i ds_ij q_i    dq_i += sum_j ds_ij k_j    ds = p (do . v - delta) scale
+ *
+ * dk and dv of a key add over query heads of the group ascending, then queries ascending; dq of a query over keys ascending: one chain
+ * each. Where sequences x kv heads are too few for the threads, dq and (dk, dv) are computed in two passes with more jobs: the chains,
+ * and so the bits, are the same; p is computed twice. */
+#include <math.h>
+#include <string.h>
+
+#include "core/par.h"
+#include "kernels/cpu/attn.h"
+
+enum { ROWS = KERN_PAGE }; /* query tiles are as long as key blocks, so that the diagonal is one tile */
+
+enum parts { DQ = 1, DKV = 2 };
+
+struct bwd_job {
+    const struct kern_cpu *cpu;
+    const struct kern_attn_bwd *a;
+    const float *delta; /* [T, hq] */
+    char *work;
+    int64_t work_bytes;
+    enum parts parts;
+};
+
+struct room {
+    float *q, *dout, *dq, *k, *v, *kt, *vt, *dk, *dv, *s, *ds, *lse, *delta;
+    int32_t *valid;
+};
+
+static int64_t room_of(struct room *r, char *base, int64_t dk, int64_t dv)
+{
+    const int64_t dkp = kern_up(dk, LANES), dvp = kern_up(dv, LANES);
+    int64_t at = 0;
+#define TAKE(field, n) (r->field = (void *)(base + at), at += kern_up((n) * 4, 64))
+    TAKE(q, ROWS * dkp);
+    TAKE(dout, ROWS * dvp);
+    TAKE(dq, ROWS * dkp);
+    TAKE(k, KERN_PAGE * dkp);
+    TAKE(v, KERN_PAGE * dvp);
+    TAKE(kt, KERN_PAGE * dk);
+    TAKE(vt, KERN_PAGE * dv);
+    TAKE(dk, KERN_PAGE * dkp);
+    TAKE(dv, KERN_PAGE * dvp);
+    TAKE(s, ROWS * KERN_PAGE);
+    TAKE(ds, ROWS * KERN_PAGE);
+    TAKE(lse, ROWS);
+    TAKE(delta, ROWS);
+    TAKE(valid, ROWS);
+#undef TAKE
+    return at;
+}
+
+static void copy_padded(float *out, const float *src, int64_t ld, int64_t rows, int64_t cols)
+{
+    const int64_t wide = kern_up(cols, LANES);
+    for (int64_t r = 0; r < rows; r++) {
+        memcpy(out + r * wide, src + r * ld, (size_t)cols * sizeof *out);
+        memset(out + r * wide + cols, 0, (size_t)(wide - cols) * sizeof *out);
+    }
+}
+
+/* Adds the products of `rows` queries (from token t0 of the sequence) of one query head with the block of keys in r. */
+static void pair(const struct bwd_job *j, const struct room *r, int64_t seq, int64_t head, int64_t t0, int64_t rows, int64_t block, int64_t keys)
+{
+    const struct kern_attn_bwd *a = j->a;
+    const int64_t dk = a->d_k, dv = a->d_v, dkp = kern_up(dk, LANES), dvp = kern_up(dv, LANES), row0 = a->cu_q[seq] + t0;
+    copy_padded(r->q, a->q + row0 * a->ldq + head * dk, a->ldq, rows, dk);
+    copy_padded(r->dout, a->dout + row0 * a->ldo + head * dv, a->ldo, rows, dv);
+    for (int64_t i = 0; i < rows; i++) {
+        r->lse[i] = a->lse[(row0 + i) * a->hq + head];
+        r->delta[i] = j->delta[(row0 + i) * a->hq + head];
+        r->valid[i] = (int32_t)kern_min(KERN_PAGE, kern_max(0, t0 + i + 1 - block * KERN_PAGE));
+    }
+    memset(r->s, 0, (size_t)(rows * KERN_PAGE) * sizeof *r->s);
+    memset(r->ds, 0, (size_t)(rows * KERN_PAGE) * sizeof *r->ds);
+    j->cpu->strip_f32(&(struct strip){.c = r->s, .ldc = KERN_PAGE, .a = r->q, .rs = dkp, .ks = 1, .ts = TILE * dkp, .b = r->kt,
+                                      .ldb = KERN_PAGE, .n = dk, .rows = rows, .lanes = KERN_PAGE});
+    j->cpu->strip_f32(&(struct strip){.c = r->ds, .ldc = KERN_PAGE, .a = r->dout, .rs = dvp, .ks = 1, .ts = TILE * dvp, .b = r->vt,
+                                      .ldb = KERN_PAGE, .n = dv, .rows = rows, .lanes = KERN_PAGE});
+    j->cpu->attn_ds(&(struct attn_ds){.s = r->s, .dp = r->ds, .lse = r->lse, .delta = r->delta, .valid = r->valid, .rows = rows, .scale = a->scale});
+    if (j->parts & DKV) {
+        j->cpu->strip_f32(&(struct strip){.c = r->dv, .ldc = dvp, .a = r->s, .rs = 1, .ks = KERN_PAGE, .ts = TILE, .b = r->dout,
+                                          .ldb = dvp, .n = rows, .rows = keys, .lanes = dvp});
+        j->cpu->strip_f32(&(struct strip){.c = r->dk, .ldc = dkp, .a = r->ds, .rs = 1, .ks = KERN_PAGE, .ts = TILE, .b = r->q,
+                                          .ldb = dkp, .n = rows, .rows = keys, .lanes = dkp});
+    }
+    if (j->parts & DQ) {
+        float *dq = a->dq + row0 * a->ldq + head * dk;
+        if (block == 0)
+            memset(r->dq, 0, (size_t)(rows * dkp) * sizeof *r->dq);
+        else
+            copy_padded(r->dq, dq, a->ldq, rows, dk);
+        j->cpu->strip_f32(&(struct strip){.c = r->dq, .ldc = dkp, .a = r->ds, .rs = KERN_PAGE, .ks = 1, .ts = TILE * KERN_PAGE, .b = r->k,
+                                          .ldb = dkp, .n = keys, .rows = rows, .lanes = dkp});
+        for (int64_t i = 0; i < rows; i++)
+            memcpy(dq + i * a->ldq, r->dq + i * dkp, (size_t)dk * sizeof *dq);
+    }
+}
+
+static int64_t length(const struct kern_attn_bwd *a, int64_t seq)
+{
+    return a->cu_q[seq + 1] - a->cu_q[seq];
+}
+
+static void load_block(const struct bwd_job *j, const struct room *r, int64_t seq, int64_t kv_head, int64_t block, int64_t keys)
+{
+    const struct kern_attn_bwd *a = j->a;
+    struct kern_block b = kern_cpu_kv_block(&a->kv, seq, kv_head, block, a->d_k, a->d_v);
+    j->cpu->turn(r->kt, b.k, b.ldk, keys, a->d_k);
+    j->cpu->turn(r->vt, b.v, b.ldv, keys, a->d_v);
+    copy_padded(r->k, b.k, b.ldk, keys, a->d_k);
+}
+
+/* One block of keys against every query that sees it. */
+static void key_block(const struct bwd_job *j, const struct room *r, int64_t seq, int64_t kv_head, int64_t block)
+{
+    const struct kern_attn_bwd *a = j->a;
+    const int64_t n = length(a, seq), group = a->hq / a->hkv, keys = kern_min(KERN_PAGE, n - block * KERN_PAGE);
+    const int64_t dkp = kern_up(a->d_k, LANES), dvp = kern_up(a->d_v, LANES), row = a->kv.cu_k[seq] + block * KERN_PAGE;
+    load_block(j, r, seq, kv_head, block, keys);
+    memset(r->dk, 0, (size_t)(keys * dkp) * sizeof *r->dk);
+    memset(r->dv, 0, (size_t)(keys * dvp) * sizeof *r->dv);
+    for (int64_t g = 0; g < group; g++)
+        for (int64_t t = block * KERN_PAGE; t < n; t += ROWS)
+            pair(j, r, seq, kv_head * group + g, t, kern_min(ROWS, n - t), block, keys);
+    for (int64_t i = 0; i < keys; i++) {
+        memcpy(a->dk + (row + i) * a->kv.ldk + kv_head * a->kv.head_stride_k, r->dk + i * dkp, (size_t)a->d_k * sizeof *a->dk);
+        memcpy(a->dv + (row + i) * a->kv.ldv + kv_head * a->kv.head_stride_v, r->dv + i * dvp, (size_t)a->d_v * sizeof *a->dv);
+    }
+}
+
+/* Jobs of whole heads, of key blocks, of query tiles: job number -> place, sequences in order. */
+static void bwd_heads(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct bwd_job *j = ctx;
+    struct room r;
+    room_of(&r, j->work + worker * j->work_bytes, j->a->d_k, j->a->d_v);
+    for (int64_t i = begin; i < end; i++)
+        for (int64_t b = 0; b * KERN_PAGE < length(j->a, i / j->a->hkv); b++)
+            key_block(j, &r, i / j->a->hkv, i % j->a->hkv, b);
+}
+
+static int64_t blocks(const struct kern_attn_bwd *a, int64_t seq)
+{
+    return (length(a, seq) + KERN_PAGE - 1) / KERN_PAGE;
+}
+
+/* Which sequence and block the i-th (sequence, block) pair is. */
+static void find_block(const struct kern_attn_bwd *a, int64_t i, int64_t *seq, int64_t *block)
+{
+    for (*seq = 0; i >= blocks(a, *seq); ++*seq)
+        i -= blocks(a, *seq);
+    *block = i;
+}
+
+static void bwd_keys(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct bwd_job *j = ctx;
+    struct room r;
+    room_of(&r, j->work + worker * j->work_bytes, j->a->d_k, j->a->d_v);
+    for (int64_t i = begin; i < end; i++) {
+        int64_t seq, block;
+        find_block(j->a, i / j->a->hkv, &seq, &block);
+        key_block(j, &r, seq, i % j->a->hkv, block);
+    }
+}
+
+static void bwd_queries(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct bwd_job *j = ctx;
+    const struct kern_attn_bwd *a = j->a;
+    struct room r;
+    room_of(&r, j->work + worker * j->work_bytes, a->d_k, a->d_v);
+    for (int64_t i = begin; i < end; i++) {
+        int64_t seq, tile, head = i % a->hq;
+        find_block(a, i / a->hq, &seq, &tile);
+        int64_t n = length(a, seq), t0 = tile * ROWS, rows = kern_min(ROWS, n - t0);
+        for (int64_t b = 0; b <= tile; b++) {
+            int64_t keys = kern_min(KERN_PAGE, n - b * KERN_PAGE);
+            load_block(j, &r, seq, head / (a->hq / a->hkv), b, keys);
+            pair(j, &r, seq, head, t0, rows, b, keys);
+        }
+    }
+}
+
+static void delta_rows(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct bwd_job *j = ctx;
+    const struct kern_attn_bwd *a = j->a;
+    float *delta = (float *)(uintptr_t)j->delta;
+    (void)worker;
+    for (int64_t t = begin; t < end; t++)
+        for (int64_t h = 0; h < a->hq; h++)
+            delta[t * a->hq + h] = j->cpu->dot(a->dout + t * a->ldo + h * a->d_v, a->o + t * a->ldo + h * a->d_v, a->d_v);
+}
+
+void kern_cpu_attn_bwd(struct kern *k, const struct kern_attn_bwd *a)
+{
+    struct room r;
+    const int64_t heads = a->n_seq * a->hkv, bytes = room_of(&r, NULL, a->d_k, a->d_v), tokens = a->n_seq ? a->cu_q[a->n_seq] : 0;
+    int64_t all = 0, longest = 0;
+    assert(a->hq % a->hkv == 0 && !a->kv.pages);
+    for (int64_t s = 0; s < a->n_seq; s++) {
+        all += blocks(a, s) * blocks(a, s);
+        longest = kern_max(longest, blocks(a, s) * blocks(a, s));
+    }
+    struct bwd_job j = {.cpu = k->cpu, .a = a, .work_bytes = bytes, .parts = DQ | DKV};
+    j.delta = kern_scratch(k, SLOT_STATS, tokens * a->hq * 4);
+    j.work = kern_scratch(k, SLOT_WORK, par_threads() * bytes);
+    par_for(tokens, 16, delta_rows, &j);
+    /* whole heads are cheaper (5 products instead of 7) as long as every thread finds work */
+    if (heads % par_threads() == 0 ? all * a->hkv >= longest * par_threads() : all * a->hkv >= 3 * longest * par_threads()) {
+        par_for(heads, 1, bwd_heads, &j);
+        return;
+    }
+    int64_t pairs = 0;
+    for (int64_t s = 0; s < a->n_seq; s++)
+        pairs += blocks(a, s);
+    j.parts = DKV;
+    par_for(pairs * a->hkv, 1, bwd_keys, &j);
+    j.parts = DQ;
+    par_for(pairs * a->hq, 1, bwd_queries, &j);
+}

@@ -1,0 +1,54 @@
+/* Private to kernels/cpu: matrix multiplication as the ops of this backend use it. */
+#ifndef HONE_KERNELS_CPU_CPU_H
+#define HONE_KERNELS_CPU_CPU_H
+
+#include "kernels/cpu/isa.h"
+#include "kernels/kern.h"
+
+/* c[m,n] (+)= sum_i a(m,i) b(i,n) (+ bias[n]) (+ residual[m,n]), one chain over ascending i per element.
+ * a(m,i) = a[m * a_m + i * a_i], one of the strides being 1. b is packed panels, or rows b[i * ldb + n]. accumulate: the chain starts
+ * from c. With residual c may be residual. */
+struct gemm {
+    float *c;
+    const float *a, *b, *bias, *residual;
+    const void *panels;
+    int64_t m, n, k, a_m, a_i, ldb, ldc;
+    int bf16, accumulate;
+};
+void kern_cpu_gemm(struct kern *k, const struct gemm *g);
+
+/* Items (floats, or pairs of bf16) that a reduction of length k has. */
+static inline int64_t items(int64_t k, int bf16)
+{
+    return bf16 ? (k + 1) / 2 : k;
+}
+
+/* Copies rows [first, first + rows) of a(m,i) into tiles of TILE rows, reduction outermost inside a tile: [tile][item][TILE].
+ * out has kern_up(rows, TILE) * items(k) words. */
+struct pack_a {
+    const struct kern_cpu *cpu;
+    uint32_t *out;
+    const float *a;
+    int64_t rows, k, a_m, a_i;
+    int bf16;
+};
+void kern_cpu_pack_a(const struct pack_a *p);
+
+/* One panel's block of results: out[rows][PANEL] (stride ldo) += a panel. a: packed tiles; panel: packed weights of the whole reduction. */
+struct panel_mul {
+    const struct kern_cpu *cpu;
+    float *out;
+    const uint32_t *a, *panel;
+    int64_t ldo, rows, n; /* n: items */
+    int bf16;
+};
+void kern_cpu_panel_mul(const struct panel_mul *p);
+
+int64_t kern_cpu_pack_bytes(int64_t rows, int64_t cols, enum kern_prec prec);
+void kern_cpu_pack_rows(struct kern *k, const struct kern_weight *w, const void *src, int src_is_bf16, int64_t first, int64_t rows);
+
+#define X(op) void kern_cpu_##op(struct kern *k, const struct kern_##op *a);
+KERN_OPS(X)
+#undef X
+
+#endif

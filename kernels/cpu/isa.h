@@ -1,0 +1,92 @@
+/* What each instruction set brings to the cpu backend: the inner loops, compiled once per set from body.h (isa_*.c).
+ * Everything above them (jobs, blocking, packing) is plain C and shared. All sets give the same bits. */
+#ifndef HONE_KERNELS_CPU_ISA_H
+#define HONE_KERNELS_CPU_ISA_H
+
+#include <stdint.h>
+
+enum {
+    LANES = 16,   /* the virtual vector: every set computes 16 floats side by side */
+    PANEL = 64,   /* outputs in one panel of packed weights */
+    TILE = 6,     /* rows whose accumulators stay in registers */
+    VOCAB = 1024, /* logits in one block of a log-softmax */
+};
+
+/* c[r, lane] += sum_i a(r, i) b[i, lane], one fma chain over ascending i per element, started from c.
+ * f32: a(r, i) is the float a[tile][r * rs + i * ks] of tile r / TILE; tiles lie `ts` apart. bf16: a and b hold pairs (even in the low
+ * half), i counts pairs, and a step is fma(odd), then fma(even), denormals flushed: what vdpbf16ps computes. */
+struct strip {
+    float *c;
+    const void *a, *b;
+    int64_t ldc, rs, ks, ts, ldb, n, rows, lanes; /* lanes: a multiple of 16 */
+};
+
+/* Block of an attention: scores of `rows` queries against up to 64 keys, stride 64, in place:
+ * m[r] = max over the first valid[r], p = exp(scale s - m), l[r] = sum p; masked p are 0 and an empty row has m = -inf. */
+struct attn_block {
+    float *s, *m, *l;
+    const int32_t *valid;
+    int64_t rows;
+    float scale;
+};
+/* Running state merged with one block's: m' = max, o = o exp(m - m') + ob exp(mb - m'), l likewise. Rows with valid 0 stay. */
+struct attn_merge {
+    float *o, *m, *l;
+    const float *ob, *mb, *lb;
+    const int32_t *valid;
+    int64_t rows, ldo; /* width of a row of o and ob, a multiple of 16 */
+};
+/* p = exp(scale s - lse[r]) in s, ds = p (dp - delta[r]) scale in dp; masked keys 0. */
+struct attn_ds {
+    float *s, *dp;
+    const float *lse, *delta;
+    const int32_t *valid;
+    int64_t rows;
+    float scale;
+};
+/* max, sum exp(z - max) and sum exp(z - max) z over one block of at most VOCAB logits z = y * inv_t. */
+struct vocab_stat {
+    float m, l, ez;
+};
+/* dz = g (1[v = target] - p) - ge p (log p - mean log p), times inv_t, in place of the logits. ent: entropy of the row. */
+struct vocab_dz {
+    float *y;
+    int64_t n, target; /* target relative to the block, or outside of it */
+    float lse, entropy, g, ge, inv_t;
+};
+
+struct norm_rows {
+    float *y, *rstd, *dw; /* forward: y, rstd; backward: y = dx, dw = [c] added to */
+    const float *x, *w, *dy;
+    int64_t c, inner, ldx, ldy, lddy;
+    float eps;
+    int accumulate;
+};
+
+struct kern_swiglu;
+struct kern_swiglu_bwd;
+
+struct kern_cpu {
+    void (*strip_f32)(const struct strip *s);
+    void (*strip_bf16)(const struct strip *s);
+    void (*to_pairs)(uint32_t *dst, const float *x, int64_t n);                        /* (n + 1) / 2 pairs along a row */
+    void (*zip_pairs)(uint32_t *dst, const float *even, const float *odd, int64_t n);  /* n pairs across two rows; odd NULL = 0 */
+    void (*turn)(float *dst, const float *src, int64_t ld, int64_t rows, int64_t cols); /* dst[cols][64] = src[rows][cols]^T, zero padded */
+    void (*attn_block)(const struct attn_block *a);
+    void (*attn_merge)(const struct attn_merge *a);
+    void (*attn_ds)(const struct attn_ds *a);
+    float (*dot)(const float *a, const float *b, int64_t n);
+    void (*axpy)(float *y, const float *x, int64_t n); /* y += x */
+    struct vocab_stat (*vocab_stat)(const float *y, int64_t n, float inv_t);
+    void (*vocab_dz)(const struct vocab_dz *a);
+    void (*norm)(const struct norm_rows *a, int64_t begin, int64_t end);
+    void (*norm_bwd)(const struct norm_rows *a, int64_t begin, int64_t end);
+    void (*norm_dw)(const struct norm_rows *a, const float *rstd, int64_t rows, int64_t begin, int64_t end); /* columns */
+    void (*swiglu)(const struct kern_swiglu *a, int64_t begin, int64_t end);
+    void (*swiglu_bwd)(const struct kern_swiglu_bwd *a, int64_t begin, int64_t end);
+    void (*add)(float *y, const float *a, const float *b, int64_t n);
+};
+
+extern const struct kern_cpu kern_cpu_portable, kern_cpu_avx2, kern_cpu_avx512, kern_cpu_avx512bf16;
+
+#endif

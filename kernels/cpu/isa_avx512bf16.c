@@ -1,0 +1,8 @@
+#if defined(__x86_64__)
+#pragma GCC optimize("O3")
+#include "kernels/cpu/attn_body.h"
+#include "kernels/cpu/gemm_body.h"
+#include "kernels/cpu/rows_body.h"
+#define ISA_NAME kern_cpu_avx512bf16
+#include "kernels/cpu/isa_table.h"
+#endif

@@ -1,0 +1,179 @@
+#include "kernels/kern.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "core/rng.h"
+#include "kernels/cpu/isa.h"
+
+/* Every allocation carries its mapped length in the 64 bytes before it. */
+enum { HEAD = 64, HUGE = 2 << 20 };
+
+static void *map(int64_t bytes)
+{
+    int64_t all = kern_up(bytes + HEAD, bytes >= HUGE ? HUGE : 4096);
+    char *p = mmap(NULL, (size_t)all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    if (bytes >= HUGE)
+        madvise(p, (size_t)all, MADV_HUGEPAGE); /* a hint: weights are streamed, and page walks cost bandwidth */
+    memcpy(p, &all, sizeof all);
+    return p + HEAD;
+}
+
+static void unmap(void *p)
+{
+    int64_t all;
+    if (!p)
+        return;
+    memcpy(&all, (char *)p - HEAD, sizeof all);
+    munmap((char *)p - HEAD, (size_t)all);
+}
+
+void *kern_scratch(struct kern *k, enum kern_slot slot, int64_t bytes)
+{
+    if (k->slot[slot].bytes < bytes) {
+        unmap(k->slot[slot].p);
+        bytes += bytes / 4; /* a step that is a little longer than the last must not map again */
+        if (!(k->slot[slot].p = map(bytes)))
+            BUG("no address space for %lld bytes of scratch", (long long)bytes);
+        k->slot[slot].bytes = bytes;
+    }
+    return k->slot[slot].p;
+}
+
+static const char *const isa_names[] = {
+    [KERN_BEST] = "best", [KERN_PORTABLE] = "portable", [KERN_AVX2] = "avx2", [KERN_AVX512] = "avx512", [KERN_AVX512BF16] = "avx512bf16",
+};
+
+int kern_has_isa(enum kern_isa isa)
+{
+#if defined(__x86_64__)
+    switch (isa) {
+    case KERN_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case KERN_AVX512:
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+               __builtin_cpu_supports("avx512dq");
+    case KERN_AVX512BF16: return kern_has_isa(KERN_AVX512) && __builtin_cpu_supports("avx512bf16");
+    default: return 1;
+    }
+#else
+    return isa == KERN_BEST || isa == KERN_PORTABLE;
+#endif
+}
+
+static const struct kern_cpu *isa_table(enum kern_isa isa)
+{
+#if defined(__x86_64__)
+    switch (isa) {
+    case KERN_AVX2: return &kern_cpu_avx2;
+    case KERN_AVX512: return &kern_cpu_avx512;
+    case KERN_AVX512BF16: return &kern_cpu_avx512bf16;
+    default: break;
+    }
+#endif
+    (void)isa;
+    return &kern_cpu_portable;
+}
+
+err_code kern_open(const struct kern_opts *o, struct kern **out, struct err *e)
+{
+    const char *b = o->backend ? o->backend : "auto";
+    int ref = !strcmp(b, "ref"), cpu = !strcmp(b, "cpu") || !strcmp(b, "auto");
+    enum kern_isa isa = o->isa;
+    if (!ref && !cpu)
+        return err_set(e, ERR_DEVICE, "no backend '%s' in this build (it has: cpu, ref)", b);
+    if (cpu && !kern_has_isa(isa))
+        return err_set(e, ERR_DEVICE, "this processor has no '%s' instructions", isa_names[isa]);
+    for (int i = KERN_AVX512BF16; isa == KERN_BEST; i--)
+        if (kern_has_isa((enum kern_isa)i))
+            isa = (enum kern_isa)i;
+    struct kern *k = map(sizeof *k);
+    if (!k)
+        return err_sys(e, ERR_LIMIT, "no memory for a kernel context");
+    k->ops = ref ? &kern_ref_ops : &kern_cpu_ops;
+    k->cpu = ref ? NULL : isa_table(isa);
+    if (ref)
+        snprintf(k->name, sizeof k->name, "ref");
+    else
+        snprintf(k->name, sizeof k->name, "cpu %s", isa_names[isa]);
+    *out = k;
+    return ERR_OK;
+}
+
+void kern_close(struct kern *k)
+{
+    if (!k)
+        return;
+    for (int i = 0; i < SLOT_N; i++)
+        unmap(k->slot[i].p);
+    unmap(k);
+}
+
+const char *kern_name(const struct kern *k)
+{
+    return k->name;
+}
+
+/* ---- memory -------------------------------------------------------------------------------- */
+
+err_code kern_alloc(struct kern *k, int64_t bytes, const char *what, void **out, struct err *e)
+{
+    (void)k;
+    assert(bytes >= 0);
+    if (!(*out = map(bytes ? bytes : 1)))
+        return err_sys(e, ERR_LIMIT, "no memory for %lld bytes of %s", (long long)bytes, what);
+    return ERR_OK;
+}
+
+void kern_free(struct kern *k, void *p)
+{
+    (void)k;
+    unmap(p);
+}
+
+void kern_put(struct kern *k, void *dst, const void *host_src, int64_t bytes)
+{
+    (void)k;
+    memcpy(dst, host_src, (size_t)bytes);
+}
+
+void kern_get(struct kern *k, void *host_dst, const void *src, int64_t bytes)
+{
+    (void)k;
+    memcpy(host_dst, src, (size_t)bytes);
+}
+
+void kern_zero(struct kern *k, void *dst, int64_t bytes)
+{
+    (void)k;
+    memset(dst, 0, (size_t)bytes);
+}
+
+/* ---- weights and ops ----------------------------------------------------------------------- */
+
+int64_t kern_pack_bytes(const struct kern *k, int64_t rows, int64_t cols, enum kern_prec prec)
+{
+    return k->ops->pack_bytes(rows, cols, prec);
+}
+
+void kern_pack(struct kern *k, const struct kern_weight *w)
+{
+    assert(w->w && w->pack);
+    k->ops->pack_rows(k, w, w->w, 0, 0, w->n);
+}
+
+void kern_pack_rows(struct kern *k, const struct kern_weight *w, const void *src, int src_is_bf16, int64_t first, int64_t rows)
+{
+    assert(w->pack && first >= 0 && first % 64 == 0 && rows >= 0 && first + rows <= w->n);
+    k->ops->pack_rows(k, w, src, src_is_bf16, first, rows);
+}
+
+#define X(op)                                            \
+    void kern_##op(struct kern *k, const struct kern_##op *a) \
+    {                                                    \
+        k->ops->op(k, a);                                \
+    }
+KERN_OPS(X)
+#undef X

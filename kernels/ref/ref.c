@@ -1,0 +1,317 @@
+/* The ops as their formulas read, one thread, sums in float64. Slow on purpose: this is what the other backends are tested against. */
+#include "kernels/kern.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/ref/ref.h"
+
+float kern_ref_bf16(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, 4);
+    uint32_t mag = u & 0x7FFFFFFF;
+    if (mag > 0x7F800000)
+        u |= 0x00400000;
+    else if (mag < 0x00800000)
+        u &= 0x80000000;
+    else
+        u += 0x7FFF + (u >> 16 & 1);
+    u &= 0xFFFF0000;
+    memcpy(&x, &u, 4);
+    return x;
+}
+
+static double val(float x, enum kern_prec prec)
+{
+    return (double)(prec == KERN_BF16 ? kern_ref_bf16(x) : x);
+}
+
+static int64_t or_else(int64_t ld, int64_t dense)
+{
+    return ld ? ld : dense;
+}
+
+/* ---- linear ---------------------------------------------------------------------------------- */
+
+/* Packed weights are the rounded values, row-major. */
+static int64_t pack_bytes(int64_t rows, int64_t cols, enum kern_prec prec)
+{
+    (void)prec;
+    return rows * cols * 4;
+}
+
+static void pack_rows(struct kern *k, const struct kern_weight *w, const void *src, int src_is_bf16, int64_t first, int64_t rows)
+{
+    float *out = (float *)w->pack + first * w->k;
+    (void)k;
+    for (int64_t i = 0; i < rows * w->k; i++) {
+        uint32_t u = src_is_bf16 ? (uint32_t)((const uint16_t *)src)[i] << 16 : ((const uint32_t *)src)[i];
+        float f;
+        memcpy(&f, &u, 4);
+        out[i] = (float)val(f, w->prec);
+    }
+}
+
+static double row_dot(const float *x, const struct kern_weight *w, int64_t n)
+{
+    const float *row = (const float *)w->pack + n * w->k;
+    double s = 0;
+    for (int64_t i = 0; i < w->k; i++)
+        s += val(x[i], w->prec) * (double)row[i];
+    return s;
+}
+
+static void linear(struct kern *k, const struct kern_linear *a)
+{
+    const struct kern_weight *w = a->w;
+    const int64_t ldx = or_else(a->ldx, w->k), ldy = or_else(a->ldy, w->n);
+    (void)k;
+    for (int64_t m = 0; m < a->m; m++)
+        for (int64_t n = 0; n < w->n; n++) {
+            double s = row_dot(a->x + m * ldx, w, n);
+            if (a->bias)
+                s += (double)a->bias[n];
+            if (a->residual)
+                s += (double)a->residual[m * ldy + n];
+            a->y[m * ldy + n] = (float)s;
+        }
+}
+
+static void linear_dgrad(struct kern *k, const struct kern_linear_dgrad *a)
+{
+    const struct kern_weight *w = a->w;
+    const int64_t lddy = or_else(a->lddy, w->n), lddx = or_else(a->lddx, w->k);
+    (void)k;
+    for (int64_t m = 0; m < a->m; m++)
+        for (int64_t i = 0; i < w->k; i++) {
+            double s = a->accumulate ? (double)a->dx[m * lddx + i] : 0;
+            for (int64_t n = 0; n < w->n; n++)
+                s += val(a->dy[m * lddy + n], w->prec) * val(w->w[n * w->k + i], w->prec);
+            a->dx[m * lddx + i] = (float)s;
+        }
+}
+
+static void linear_wgrad(struct kern *k, const struct kern_linear_wgrad *a)
+{
+    const int64_t lddy = or_else(a->lddy, a->n), ldx = or_else(a->ldx, a->k);
+    (void)k;
+    for (int64_t n = 0; n < a->n; n++) {
+        double b = 0;
+        for (int64_t i = 0; i < a->k; i++) {
+            double s = (double)a->dw[n * a->k + i];
+            for (int64_t m = 0; m < a->m; m++)
+                s += val(a->dy[m * lddy + n], a->prec) * val(a->x[m * ldx + i], a->prec);
+            a->dw[n * a->k + i] = (float)s;
+        }
+        for (int64_t m = 0; m < a->m; m++)
+            b += (double)a->dy[m * lddy + n];
+        if (a->dbias)
+            a->dbias[n] = (float)((double)a->dbias[n] + b);
+    }
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+static int64_t row_at(int64_t r, int64_t inner, int64_t ld, int64_t c)
+{
+    int64_t in = inner ? inner : 1;
+    return r / in * or_else(ld, in * c) + r % in * c;
+}
+
+static double rstd_of(const float *x, int64_t c, float eps)
+{
+    double s = 0;
+    for (int64_t i = 0; i < c; i++)
+        s += (double)x[i] * (double)x[i];
+    return 1 / sqrt(s / (double)c + (double)eps);
+}
+
+static void rmsnorm(struct kern *k, const struct kern_rmsnorm *a)
+{
+    (void)k;
+    for (int64_t r = 0; r < a->rows; r++) {
+        const float *x = a->x + row_at(r, a->inner, a->ldx, a->c);
+        float *y = a->y + row_at(r, a->inner, a->ldy, a->c);
+        double rstd = rstd_of(x, a->c, a->eps);
+        for (int64_t i = 0; i < a->c; i++)
+            y[i] = (float)((double)x[i] * rstd * (double)a->w[i]);
+        if (a->rstd)
+            a->rstd[r] = (float)rstd;
+    }
+}
+
+static void rmsnorm_bwd(struct kern *k, const struct kern_rmsnorm_bwd *a)
+{
+    (void)k;
+    for (int64_t r = 0; r < a->rows; r++) {
+        const float *x = a->x + row_at(r, a->inner, a->ldx, a->c), *dy = a->dy + row_at(r, a->inner, a->lddy, a->c);
+        float *dx = a->dx + row_at(r, a->inner, a->lddx, a->c);
+        double rstd = rstd_of(x, a->c, a->eps), mean = 0;
+        for (int64_t i = 0; i < a->c; i++)
+            mean += (double)a->w[i] * (double)dy[i] * (double)x[i] / (double)a->c;
+        for (int64_t i = 0; i < a->c; i++) {
+            double g = rstd * ((double)a->w[i] * (double)dy[i] - (double)x[i] * rstd * rstd * mean);
+            if (a->dw)
+                a->dw[i] = (float)((double)a->dw[i] + (double)dy[i] * (double)x[i] * rstd);
+            dx[i] = (float)((a->accumulate ? (double)dx[i] : 0) + g);
+        }
+    }
+}
+
+static void rope(struct kern *k, const struct kern_rope *a)
+{
+    (void)k;
+    for (int64_t t = 0; t < a->t; t++)
+        for (int64_t h = 0; h < a->h; h++)
+            for (int64_t i = 0; i < a->d / 2; i++) {
+                float *x = a->x + t * a->ldx + h * a->head_stride + a->first;
+                float *p = x + (a->interleaved ? 2 * i : i), *q = a->interleaved ? p + 1 : p + a->d / 2;
+                const float *cs = a->cos_sin + (a->pos[t] * (a->d / 2) + i) * 2;
+                double c = (double)cs[0], s = a->inverse ? -(double)cs[1] : (double)cs[1], u = (double)*p, v = (double)*q;
+                *p = (float)(u * c - v * s);
+                *q = (float)(u * s + v * c);
+            }
+}
+
+static void swiglu(struct kern *k, const struct kern_swiglu *a)
+{
+    const int64_t ldg = or_else(a->ldg, a->c), ldy = or_else(a->ldy, a->c);
+    (void)k;
+    for (int64_t r = 0; r < a->rows; r++)
+        for (int64_t i = 0; i < a->c; i++) {
+            double g = (double)a->g[r * ldg + i];
+            a->y[r * ldy + i] = (float)(g / (1 + exp(-g)) * (double)a->u[r * ldg + i]);
+        }
+}
+
+static void swiglu_bwd(struct kern *k, const struct kern_swiglu_bwd *a)
+{
+    const int64_t ldg = or_else(a->ldg, a->c), lddy = or_else(a->lddy, a->c), lddg = or_else(a->lddg, a->c);
+    (void)k;
+    for (int64_t r = 0; r < a->rows; r++)
+        for (int64_t i = 0; i < a->c; i++) {
+            double g = (double)a->g[r * ldg + i], u = (double)a->u[r * ldg + i], dy = (double)a->dy[r * lddy + i], s = 1 / (1 + exp(-g));
+            a->dg[r * lddg + i] = (float)(dy * u * s * (1 + g * (1 - s)));
+            a->du[r * lddg + i] = (float)(dy * g * s);
+        }
+}
+
+static void add(struct kern *k, const struct kern_add *a)
+{
+    (void)k;
+    for (int64_t i = 0; i < a->n; i++)
+        a->y[i] = a->a[i] + a->b[i];
+}
+
+static void embed(struct kern *k, const struct kern_embed *a)
+{
+    (void)k;
+    for (int64_t t = 0; t < a->t; t++)
+        for (int64_t i = 0; i < a->c; i++) {
+            int64_t at = a->ids[t] * a->c + i;
+            assert(a->ids[t] >= 0 && a->ids[t] < a->v);
+            uint32_t u = a->table_bf16 ? (uint32_t)((const uint16_t *)a->table_bf16)[at] << 16 : ((const uint32_t *)(const void *)a->table)[at];
+            memcpy(a->y + t * a->c + i, &u, 4);
+        }
+}
+
+static void embed_bwd(struct kern *k, const struct kern_embed_bwd *a)
+{
+    (void)k;
+    for (int64_t t = 0; t < a->t; t++)
+        for (int64_t i = 0; i < a->c; i++)
+            a->dtable[a->ids[t] * a->c + i] += a->dy[t * a->c + i];
+}
+
+/* ---- head ------------------------------------------------------------------------------------ */
+
+static void logits(struct kern *k, const struct kern_logits *a)
+{
+    linear(k, &(struct kern_linear){.y = a->y, .x = a->x, .w = a->w, .m = a->t, .ldx = a->ldx});
+}
+
+/* lse and entropy of softmax(z). */
+static double log_sum_exp(const double *z, int64_t v, double *entropy)
+{
+    double m = -INFINITY, l = 0, ez = 0;
+    for (int64_t i = 0; i < v; i++)
+        m = z[i] > m ? z[i] : m;
+    for (int64_t i = 0; i < v; i++) {
+        l += exp(z[i] - m);
+        ez += exp(z[i] - m) * z[i];
+    }
+    *entropy = m + log(l) - ez / l;
+    return m + log(l);
+}
+
+static void logp(struct kern *k, const struct kern_logp *a)
+{
+    double *z = kern_scratch(k, SLOT_WORK, a->v * 8), entropy;
+    for (int64_t t = 0; t < a->t; t++) {
+        for (int64_t i = 0; i < a->v; i++)
+            z[i] = (double)a->logits[t * a->v + i] / (double)a->temperature;
+        double lse = log_sum_exp(z, a->v, &entropy);
+        if (a->lse)
+            a->lse[t] = (float)lse;
+        if (a->entropy)
+            a->entropy[t] = (float)entropy;
+        if (a->target && a->logp)
+            a->logp[t] = a->target[t] < 0 ? 0 : (float)(z[a->target[t]] - lse);
+    }
+}
+
+static void head(struct kern *k, const struct kern_head *a)
+{
+    const int64_t v = a->w->n, ldx = or_else(a->ldx, a->w->k);
+    double *z = kern_scratch(k, SLOT_WORK, v * 8);
+    for (int64_t t = 0; t < a->t; t++) {
+        double entropy = 0, lse = 0;
+        if (a->target[t] >= 0) {
+            for (int64_t i = 0; i < v; i++)
+                z[i] = row_dot(a->x + t * ldx, a->w, i) / (double)a->temperature;
+            lse = log_sum_exp(z, v, &entropy);
+        }
+        a->logp[t] = a->target[t] < 0 ? 0 : (float)(z[a->target[t]] - lse);
+        if (a->lse)
+            a->lse[t] = (float)lse;
+        if (a->entropy)
+            a->entropy[t] = (float)entropy;
+    }
+}
+
+static void head_bwd(struct kern *k, const struct kern_head_bwd *a)
+{
+    const struct kern_weight *w = a->w;
+    const int64_t v = w->n, ldx = or_else(a->ldx, w->k);
+    double *z = kern_scratch(k, SLOT_WORK, (v + w->k) * 8), *dx = z + v, entropy;
+    for (int64_t t = 0; t < a->t; t++) {
+        const float *x = a->x + t * ldx;
+        double g = a->g ? (double)a->g[t] : 0, ge = a->ge ? (double)a->ge[t] : 0;
+        memset(dx, 0, (size_t)w->k * sizeof *dx);
+        if (a->target[t] >= 0 && (g != 0 || ge != 0)) {
+            for (int64_t i = 0; i < v; i++)
+                z[i] = row_dot(x, w, i) / (double)a->temperature;
+            double lse = log_sum_exp(z, v, &entropy);
+            for (int64_t i = 0; i < v; i++) {
+                double lp = z[i] - lse, p = exp(lp), dz = (g * ((i == a->target[t]) - p) - ge * p * (lp + entropy)) / (double)a->temperature;
+                dz = w->prec == KERN_BF16 ? (double)kern_ref_bf16((float)dz) : dz;
+                for (int64_t c = 0; c < w->k; c++) {
+                    dx[c] += dz * val(w->w[i * w->k + c], w->prec);
+                    if (a->dw)
+                        a->dw[i * w->k + c] = (float)((double)a->dw[i * w->k + c] + dz * val(x[c], w->prec));
+                }
+            }
+        }
+        for (int64_t c = 0; c < w->k; c++)
+            a->dx[t * ldx + c] = (float)dx[c];
+    }
+}
+
+const struct kern_ops kern_ref_ops = {
+    .pack_bytes = pack_bytes, .pack_rows = pack_rows, .linear = linear, .linear_dgrad = linear_dgrad, .linear_wgrad = linear_wgrad,
+    .rmsnorm = rmsnorm, .rmsnorm_bwd = rmsnorm_bwd, .rope = rope, .attn = kern_ref_attn, .attn_bwd = kern_ref_attn_bwd,
+    .kv_write = kern_ref_kv_write, .swiglu = swiglu, .swiglu_bwd = swiglu_bwd, .add = add, .embed = embed, .embed_bwd = embed_bwd,
+    .head = head, .head_bwd = head_bwd, .logits = logits, .logp = logp,
+};
