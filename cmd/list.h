@@ -4,3 +4,4 @@ CMD(help, "this list; `hone help COMMAND`, `hone help config`, `hone help exit-c
 CMD(ckpt, "digest, diff and show of checkpoints")
 CMD(model, "info, init and diff of model folders")
 CMD(tokenize, "text to token ids and back; train a vocabulary")
+CMD(score, "log-probabilities of given tokens by the training forward")

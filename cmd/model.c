@@ -1,4 +1,5 @@
 /* hone model: what a model or a safetensors file holds, random weights, and where two models differ. */
+#include <math.h>
 #include <stdio.h>
 
 #include "cmd/cmd.h"
@@ -52,29 +53,210 @@ static int file_line(const char *path)
     return rc == ERR_OK;
 }
 
+static void print_config(const char *path, const struct model_config *c)
+{
+    struct model_size z = model_size(c);
+    static const char *const rope[] = {[KERN_ROPE_DEFAULT] = "plain", [KERN_ROPE_LINEAR] = "linear", [KERN_ROPE_LLAMA3] = "llama3", [KERN_ROPE_YARN] = "yarn"};
+    printf("model       %s (%s) from %s\n", c->type, c->architecture, path);
+    printf("shape       %lld layers, %lld wide, %lld heads (%lld of keys and values) of %lld, inner %lld, vocabulary %lld%s\n", (long long)c->layers, (long long)c->hidden,
+           (long long)c->heads, (long long)c->kv_heads, (long long)c->head_dim, (long long)c->inter, (long long)c->vocab, c->tied ? ", tied" : "");
+    printf("positions   %lld, rope %s, theta %g\n", (long long)c->max_position, rope[c->rope.type], c->rope.theta);
+    printf("parameters  %lld (%.3f B), of them embedding and head %lld\n", (long long)z.params, (double)z.params / 1e9, (long long)z.embed);
+    printf("weights     %.2f GiB in f32, %.2f GiB in bf16\n", (double)z.params * 4 / (1 << 30), (double)z.params * 2 / (1 << 30));
+    printf("cache       %lld bytes per token in f32\n", (long long)z.kv_bytes_f32);
+    printf("training    %.2f GiB for f32 weights, gradient, bf16 moments and bf16 packs, without activations\n", (double)z.params * 14 / (1 << 30));
+    printf("forward     %.4f GFLOP per token without context, %.4f at %lld\n", model_flops(c, 0) / 1e9, model_flops(c, (double)c->max_position) / 1e9, (long long)c->max_position);
+}
+
+static void print_config_json(const char *path, const struct model_config *c)
+{
+    struct model_size z = model_size(c);
+    struct sbuf b;
+    sbuf_init(&b, 1 << 20);
+    sbuf_adds(&b, "{\"model\":");
+    json_put_str(&b, str_of(path));
+    sbuf_addf(&b, ",\"type\":\"%s\",\"layers\":%lld,\"hidden\":%lld,\"vocab\":%lld,\"params\":%lld,\"embed\":%lld,\"kv_bytes_f32\":%lld,\"flops\":%.0f}", c->type,
+              (long long)c->layers, (long long)c->hidden, (long long)c->vocab, (long long)z.params, (long long)z.embed, (long long)z.kv_bytes_f32, model_flops(c, 0));
+    puts(b.p);
+    sbuf_release(&b);
+}
+
+static int config_info(const char *path, int json)
+{
+    struct model_config c;
+    struct err e = {0};
+    if (model_config_read(path, &c, &e) != ERR_OK)
+        return cmd_fail(&e);
+    (json ? print_config_json : print_config)(path, &c);
+    return 0;
+}
+
 static int run_info(int argc, char **argv)
 {
     static const struct opt_def defs[] = {
-        {"", "json", OPT_BOOL, offsetof(struct info_flags, json), "false", 0, 0, NULL, "one JSON line per file"},
+        {"", "json", OPT_BOOL, offsetof(struct info_flags, json), "false", 0, 0, NULL, "one JSON line per argument"},
     };
     struct arena mem;
     struct info_flags v;
-    int n = 0, done, bad = 0;
-    struct cmd_flags f = {.usage = "model info FILE.safetensors ...", .about = "The tensors of safetensors files.", .defs = defs, .n = 1, .words_max = 1000};
+    int n = 0, done, code = 0;
+    struct cmd_flags f = {.usage = "model info [--json] DIR|config.json|FILE.safetensors ...",
+                          .about = "Parameters, memory and shape of a model from its config.json alone; of a safetensors file its tensors (one JSON line).",
+                          .defs = defs, .n = 1, .words_max = 100000};
+    arena_init(&mem, "flags", 1 << 20);
+    int flags = cmd_parse(&f, &v, &mem, argc, argv, &n, &done);
+    arena_release(&mem);
+    if (done)
+        return flags;
+    if (n == 0) {
+        fprintf(stderr, "usage: hone %s (try --help)\n", f.usage);
+        return err_exit(ERR_USAGE);
+    }
+    for (int i = 0; i < n; i++) {
+        int rc = str_ends(str_of(argv[i]), STR(".safetensors")) ? (file_line(argv[i]) ? 0 : err_exit(ERR_LINES)) : config_info(argv[i], v.json);
+        code = rc ? rc : code;
+    }
+    return code;
+}
+
+/* ---- init --------------------------------------------------------------------------------- */
+
+struct init_flags {
+    int64_t seed, shard_bytes;
+    const char *tokenizer, *dtype;
+};
+
+static err_code init(const char *config, const char *dir, const struct init_flags *v, struct err *e)
+{
+    struct model_config c;
+    struct kern *k;
+    struct model *m;
+    TRY(model_config_read(config, &c, e));
+    if (file_exists(dir) && !file_is_dir(dir))
+        return err_set(e, ERR_IO, "'%s' is a file", dir);
+    TRY(kern_open(&(struct kern_opts){.backend = "cpu"}, &k, e));
+    err_code rc = model_create(k, &c, (uint64_t)v->seed, &(struct model_opts){.prec = KERN_F32, .train = 1}, &m, e);
+    if (rc == ERR_OK) {
+        char digest[33];
+        if (v->tokenizer[0])
+            rc = model_take_files(m, v->tokenizer, e);
+        if (rc == ERR_OK)
+            rc = model_save(m, dir, !strcmp(v->dtype, "bf16"), v->shard_bytes, e);
+        model_digest(m, digest);
+        if (rc == ERR_OK)
+            printf("%s  %s  %lld parameters\n", digest, dir, (long long)model_size(&c).params);
+        model_close(m);
+    }
+    kern_close(k);
+    return rc;
+}
+
+static int run_init(int argc, char **argv)
+{
+    static const struct opt_def defs[] = {
+        {"", "seed", OPT_INT, offsetof(struct init_flags, seed), "1", 0, 9e15, NULL, "of the random weights"},
+        {"", "tokenizer", OPT_STR, offsetof(struct init_flags, tokenizer), "", 0, 0, NULL, "folder whose tokenizer and template files are copied"},
+        {"", "dtype", OPT_ENUM, offsetof(struct init_flags, dtype), "f32", 0, 0, "f32|bf16", "of the written weights"},
+        {"", "shard-bytes", OPT_INT, offsetof(struct init_flags, shard_bytes), "5000000000", 1, 1e15, NULL, "largest file; above it the weights are sharded"},
+    };
+    struct arena mem;
+    struct init_flags v;
+    struct err e = {0};
+    int n = 0, done;
+    struct cmd_flags f = {.usage = "model init CONFIG.json DIR --seed N", .about = "A Hugging Face folder with random weights: normal(0, initializer_range), outputs of attention and MLP\n"
+                          "scaled by 1/sqrt(2 layers), norms 1, biases 0. The same config and seed give the same bytes.", .defs = defs, .n = 4, .words_max = 2};
+    arena_init(&mem, "flags", 1 << 20);
+    int code = cmd_parse(&f, &v, &mem, argc, argv, &n, &done);
+    if (!done && n != 2) {
+        fprintf(stderr, "usage: hone %s (try --help)\n", f.usage);
+        code = err_exit(ERR_USAGE);
+    } else if (!done) {
+        code = init(argv[0], argv[1], &v, &e) == ERR_OK ? 0 : cmd_fail(&e);
+    }
+    arena_release(&mem);
+    return code;
+}
+
+/* ---- diff --------------------------------------------------------------------------------- */
+
+/* Tensors of two models, compared as f32. */
+static int diff_params(const struct model *a, const struct model *b)
+{
+    int64_t n, nb, differing = 0;
+    const struct model_param *p = model_params(a, &n), *q = model_params(b, &nb);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t count = 0, first = -1;
+        double most = 0;
+        for (int64_t j = 0; j < p[i].n; j++) {
+            if (!memcmp(&p[i].w[j], &q[i].w[j], 4))
+                continue;
+            double d = (double)p[i].w[j] - (double)q[i].w[j];
+            most = fmax(most, fabs(d));
+            first = first < 0 ? j : first;
+            count++;
+        }
+        if (count)
+            printf("! %s  %lld of %lld differ, most by %.6g, first at [%lld, %lld]\n", p[i].name, (long long)count, (long long)p[i].n, most, (long long)(first / p[i].cols),
+                   (long long)(first % p[i].cols));
+        differing += count > 0;
+    }
+    printf("%lld of %lld tensors differ\n", (long long)differing, (long long)n);
+    return differing ? err_exit(ERR_MISMATCH) : 0;
+}
+
+static int same_params(const struct model *a, const struct model *b)
+{
+    int64_t na, nb;
+    const struct model_param *p = model_params(a, &na), *q = model_params(b, &nb);
+    for (int64_t i = 0; i < na && na == nb; i++)
+        if (strcmp(p[i].name, q[i].name) || p[i].rows != q[i].rows || p[i].cols != q[i].cols)
+            return 0;
+    return na == nb;
+}
+
+static err_code diff(char **dirs, int *code, struct err *e)
+{
+    struct kern *k;
+    struct model *m[2] = {NULL, NULL};
+    const struct model_opts o = {.prec = KERN_F32, .train = 1};
+    TRY(kern_open(&(struct kern_opts){.backend = "cpu"}, &k, e));
+    err_code rc = model_open(k, dirs[0], &o, &m[0], e);
+    if (rc == ERR_OK)
+        rc = model_open(k, dirs[1], &o, &m[1], e);
+    if (rc == ERR_OK && !same_params(m[0], m[1]))
+        rc = err_set(e, ERR_MISMATCH, "'%s' and '%s' do not have the same tensors and shapes", dirs[0], dirs[1]);
+    if (rc == ERR_OK)
+        *code = diff_params(m[0], m[1]);
+    model_close(m[0]);
+    model_close(m[1]);
+    kern_close(k);
+    return rc;
+}
+
+static int run_diff(int argc, char **argv)
+{
+    struct arena mem;
+    struct info_flags v;
+    struct err e = {0};
+    int n = 0, done;
+    struct cmd_flags f = {.usage = "model diff A B", .about = "Tensors of two model folders that differ, compared as f32. Exit code 10 when any does.", .words_max = 2};
     arena_init(&mem, "flags", 1 << 20);
     int code = cmd_parse(&f, &v, &mem, argc, argv, &n, &done);
     arena_release(&mem);
     if (done)
         return code;
-    for (int i = 0; i < n; i++)
-        bad += !file_line(argv[i]);
-    return bad ? err_exit(ERR_LINES) : 0;
+    if (n != 2) {
+        fprintf(stderr, "usage: hone %s (try --help)\n", f.usage);
+        return err_exit(ERR_USAGE);
+    }
+    return diff(argv, &code, &e) == ERR_OK ? code : cmd_fail(&e);
 }
 
 int cmd_model(int argc, char **argv)
 {
     static const struct cmd_verb verbs[] = {
-        {"info", "parameters, shapes and memory of a model folder, a config.json or a safetensors file", run_info},
+        {"info", "parameters, shapes and memory of a model folder or config.json; tensors of a safetensors file", run_info},
+        {"init", "a folder with random weights from a config.json", run_init},
+        {"diff", "tensors of two folders that differ", run_diff},
     };
-    return cmd_dispatch("model", verbs, 1, argc, argv);
+    return cmd_dispatch("model", verbs, 3, argc, argv);
 }

@@ -70,23 +70,26 @@ void model_close(struct model *m);
 const struct model_config *model_conf(const struct model *m);
 struct kern *model_kern(const struct model *m);
 /* Another model of the same shape over the same packed weights, taken over as they are now, to be kept while m trains: the frozen reference.
- * Costs one copy of the packed weights at the first model_refresh of m, nothing before. */
+ * Costs a copy of norms, biases and embedding table (bf16 where that is exact) now, and one of the packed weights at the first
+ * model_refresh of m: its address space is taken now, its memory then. Has no masters: train = 0. */
 err_code model_freeze(struct model *m, struct model **out, struct err *e);
 
 /* config.json and model.safetensors (sharded above shard_bytes, 0 = 5 GB) under HF names, F32 or BF16. The source folder's other files
  * (tokenizer, templates, generation_config.json) are copied when the model came from one. */
 err_code model_save(const struct model *m, const char *dir, int bf16, int64_t shard_bytes, struct err *e);
+/* Files that model_save writes too (tokenizer, templates, generation_config.json, licence), read from a folder now. */
+err_code model_take_files(struct model *m, const char *dir, struct err *e);
 
 struct model_param {
     const char *name;           /* HF name */
-    float *w;                   /* [n] master, row-major; NULL without masters */
+    float *w;                   /* [n] master, row-major; NULL without masters (norms and biases are always there) */
     int64_t n, rows, cols;      /* cols 1 for vectors */
     int decay;                  /* matrices: weight decay applies */
 };
 const struct model_param *model_params(const struct model *m, int64_t *n);
 /* The masters changed: packs are renewed. */
 void model_refresh(struct model *m);
-/* XXH3 of all parameters (name, shape, bytes) as 32 hex digits. */
+/* XXH3 of all parameters (name, shape, values as f32) as 32 hex digits: the same for a folder in f32 and in bf16 of the same values. */
 void model_digest(const struct model *m, char out[33]);
 
 /* ---- passes ------------------------------------------------------------------------------- */

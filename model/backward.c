@@ -1,0 +1,119 @@
+/* The backward of model_forward, layer by layer from the last. Norms, SwiGLU's output and, with opts.recompute, whole layers are
+ * computed again: the forward's bits are a function of its inputs, so the gradient's bits do not depend on it. */
+#include "model/impl.h"
+
+struct back {
+    struct model *m;
+    const struct model_batch *b;
+    float *const *grads;
+    int64_t t;
+};
+
+static void wgrad(const struct back *w, const struct linear *lin, const float *dy, const float *x)
+{
+    int64_t at = 0;
+    for (int i = 0; i < lin->n_parts; i++) {
+        int64_t n = w->m->params[lin->first + i].rows;
+        kern_linear_wgrad(w->m->k, &(struct kern_linear_wgrad){.dw = w->grads[lin->first + i], .dbias = lin->bias_first < 0 ? NULL : w->grads[lin->bias_first + i],
+                                                               .dy = dy + at, .x = x, .m = w->t, .n = n, .k = lin->w.k, .lddy = lin->w.n, .prec = lin->w.prec});
+        at += n;
+    }
+}
+
+static void dgrad(const struct back *w, const struct linear *lin, float *dx, const float *dy)
+{
+    kern_linear_dgrad(w->m->k, &(struct kern_linear_dgrad){.dx = dx, .dy = dy, .w = &lin->w, .m = w->t});
+}
+
+/* dx (+)= through the norm of x. */
+static void norm_back(const struct back *w, float *dx, const float *dy, const float *x, int param, int accumulate)
+{
+    const struct model_config *c = &w->m->conf;
+    kern_rmsnorm_bwd(w->m->k, &(struct kern_rmsnorm_bwd){.dx = dx, .dw = w->grads[param], .dy = dy, .x = x, .w = model_vec(w->m, param), .rows = w->t, .c = c->hidden,
+                                                         .eps = (float)c->rms_eps, .accumulate = accumulate});
+}
+
+/* a->dx: gradient of the layer's output in, of x_mid out. */
+static void ffn_back(const struct back *w, const struct layer *y, struct slot *s)
+{
+    struct model *m = w->m;
+    struct acts *a = &m->a;
+    int64_t c = m->conf.inter;
+    kern_swiglu(m->k, &(struct kern_swiglu){.y = a->act, .g = s->gu, .u = s->gu + c, .rows = w->t, .c = c, .ldg = 2 * c});
+    wgrad(w, &y->down, a->dx, a->act);
+    dgrad(w, &y->down, a->act, a->dx);
+    kern_swiglu_bwd(m->k, &(struct kern_swiglu_bwd){.dg = s->gu, .du = s->gu + c, .dy = a->act, .g = s->gu, .u = s->gu + c, .rows = w->t, .c = c, .ldg = 2 * c, .lddg = 2 * c});
+    model_norm_forward(m, a->xn, s->x_mid, y->norm2, w->t);
+    wgrad(w, &y->gu, s->gu, a->xn);
+    dgrad(w, &y->gu, a->dxn, s->gu);
+    norm_back(w, a->dx, a->dxn, s->x_mid, y->norm2, 1);
+}
+
+/* Through the rotation and the norms of q and k: dqk (stride ld) to a->dqkv. */
+static void qk_back(const struct back *w, const struct layer *y, const struct slot *s, float *dqk, int64_t ld)
+{
+    struct model *m = w->m;
+    const struct model_config *c = &m->conf;
+    int64_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim, wide = q + 2 * kv;
+    model_rotate(m, dqk, ld, w->t, 1);
+    if (!c->qk_norm)
+        return;
+    struct kern_rmsnorm_bwd n = {.dx = m->a.dqkv, .dw = w->grads[y->q_norm], .dy = dqk, .x = s->qkv, .w = model_vec(m, y->q_norm), .rows = w->t * c->heads,
+                                 .c = c->head_dim, .inner = c->heads, .ldx = wide, .lddy = ld, .lddx = wide, .eps = (float)c->rms_eps};
+    kern_rmsnorm_bwd(m->k, &n);
+    n.dx += q, n.dy += q, n.x += q, n.dw = w->grads[y->k_norm], n.w = model_vec(m, y->k_norm), n.rows = w->t * c->kv_heads, n.inner = c->kv_heads;
+    kern_rmsnorm_bwd(m->k, &n);
+}
+
+/* a->dx: gradient of x_mid in, of x_in out. */
+static void attn_back(const struct back *w, const struct layer *y, struct slot *s)
+{
+    struct model *m = w->m;
+    struct acts *a = &m->a;
+    const struct model_config *c = &m->conf;
+    int64_t d = c->head_dim, q = c->heads * d, kv = c->kv_heads * d, wide = q + 2 * kv, ld = c->qk_norm ? q + kv : wide;
+    const float *qk = s->qkv;
+    float *dqk = c->qk_norm ? a->dqk : a->dqkv;
+    wgrad(w, &y->o, a->dx, s->o);
+    dgrad(w, &y->o, a->dout, a->dx);
+    if (c->qk_norm)
+        model_qk_forward(m, y, s, w->t, &qk, &ld);
+    kern_attn_bwd(m->k, &(struct kern_attn_bwd){.dq = dqk, .dk = dqk + q, .dv = a->dqkv + q + kv, .dout = a->dout, .o = s->o, .lse = s->lse, .q = qk,
+                                                .kv = {.k = qk + q, .v = s->qkv + q + kv, .cu_k = w->b->cu_seqlens, .ldk = ld, .ldv = wide, .head_stride_k = d, .head_stride_v = d},
+                                                .cu_q = w->b->cu_seqlens, .n_seq = w->b->n_seq, .hq = c->heads, .hkv = c->kv_heads, .d_k = d, .d_v = d,
+                                                .ldq = ld, .ldo = q, .scale = model_attn_scale(c)});
+    qk_back(w, y, s, dqk, ld);
+    model_norm_forward(m, a->xn, s->x_in, y->norm1, w->t);
+    wgrad(w, &y->qkv, a->dqkv, a->xn);
+    dgrad(w, &y->qkv, a->dxn, a->dqkv);
+    norm_back(w, a->dx, a->dxn, s->x_in, y->norm1, 1);
+}
+
+static void head_back(const struct back *w, const struct model_grad *g)
+{
+    struct model *m = w->m;
+    struct acts *a = &m->a;
+    kern_put(m->k, a->g, g->g, w->t * 4);
+    if (g->ge)
+        kern_put(m->k, a->ge, g->ge, w->t * 4);
+    kern_head_bwd(m->k, &(struct kern_head_bwd){.dx = a->dxn, .dw = w->grads[m->head.first], .x = a->fin, .lse = a->lse, .entropy = g->ge ? a->entropy : NULL, .g = a->g,
+                                                .ge = g->ge ? a->ge : NULL, .w = &m->head.w, .target = m->target, .t = w->t, .temperature = m->temperature});
+    norm_back(w, a->dx, a->dxn, a->x_last, m->norm, 0);
+}
+
+void model_backward(struct model *m, const struct model_grad *g)
+{
+    struct back w = {.m = m, .b = &m->batch, .grads = g->grads, .t = m->rows};
+    if (!m->kept || !m->target || (g->ge && !m->has_entropy))
+        BUG("model_backward needs model_forward with keep, then model_logp (with entropy when its gradient is given)");
+    head_back(&w, g);
+    for (int64_t l = m->conf.layers - 1; l >= 0; l--) {
+        struct slot *s = &m->a.slots[l];
+        if (m->opts.recompute)
+            model_layer_forward(m, &(struct pass){.b = w.b, .keep = 1}, l, NULL);
+        ffn_back(&w, &m->layers[l], s);
+        attn_back(&w, &m->layers[l], s);
+    }
+    kern_embed_bwd(m->k, &(struct kern_embed_bwd){.dtable = g->grads[m->embed], .dy = m->a.dx, .ids = w.b->tokens, .t = w.t, .c = m->conf.hidden, .v = m->conf.vocab});
+    m->kept = 0; /* the activations are used up */
+}

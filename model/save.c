@@ -1,0 +1,164 @@
+/* Writing a Hugging Face folder. */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/json.h"
+#include "model/impl.h"
+
+struct saver {
+    const struct model *m;
+    struct arena mem;
+    struct st_tensor *t;       /* [n_params] */
+    int *shard;                /* [n_params] */
+    int n_shards;
+    int bf16;
+    char name[64];             /* of a shard */
+    const char *dir;
+};
+
+static uint16_t to_bf16(float f)
+{
+    uint32_t b;
+    memcpy(&b, &f, 4);
+    return (uint16_t)((b + 0x7fff + (b >> 16 & 1)) >> 16); /* nearest even; weights are finite */
+}
+
+static void read_tensor(void *ctx, const struct st_tensor *t, int64_t at, int64_t n, void *buf)
+{
+    const struct saver *s = ctx;
+    const struct model_param *p = t->data; /* see plan() */
+    if (!s->bf16) {
+        kern_get(s->m->k, buf, p->w + at / 4, n);
+        return;
+    }
+    enum { STEP = 4096 };
+    float f[STEP];
+    uint16_t *out = buf;
+    for (int64_t i = 0; i < n / 2; i += STEP) {
+        int64_t k = n / 2 - i < STEP ? n / 2 - i : STEP;
+        kern_get(s->m->k, f, p->w + at / 2 + i, k * 4);
+        for (int64_t j = 0; j < k; j++)
+            out[i + j] = to_bf16(f[j]);
+    }
+}
+
+static void shard_name(struct saver *s, int i)
+{
+    if (s->n_shards == 1)
+        snprintf(s->name, sizeof s->name, "model.safetensors");
+    else
+        snprintf(s->name, sizeof s->name, "model-%05d-of-%05d.safetensors", i + 1, s->n_shards);
+}
+
+/* Tensors in parameter order fill shards until the next would pass the size. */
+static void plan(struct saver *s, int64_t shard_bytes)
+{
+    const struct model *m = s->m;
+    int64_t in_shard = 0;
+    s->t = ARENA_NEW(&s->mem, struct st_tensor, m->n_params);
+    s->shard = ARENA_NEW(&s->mem, int, m->n_params);
+    s->n_shards = 1;
+    for (int64_t p = 0; p < m->n_params; p++) {
+        const struct model_param *q = &m->params[p];
+        uint64_t *dims = ARENA_NEW(&s->mem, uint64_t, 2);
+        dims[0] = (uint64_t)q->rows, dims[1] = (uint64_t)q->cols;
+        s->t[p] = (struct st_tensor){.name = str_of(q->name), .dtype = s->bf16 ? ST_BF16 : ST_F32, .n_dims = q->cols > 1 ? 2 : 1, .dims = dims,
+                                     .data = q, .bytes = q->n * (s->bf16 ? 2 : 4)};
+        if (in_shard && in_shard + s->t[p].bytes > shard_bytes)
+            s->n_shards++, in_shard = 0;
+        in_shard += s->t[p].bytes;
+        s->shard[p] = s->n_shards - 1;
+    }
+}
+
+static err_code write_shards(struct saver *s, struct err *e)
+{
+    char path[PATH_MAX];
+    for (int i = 0; i < s->n_shards; i++) {
+        int64_t first = 0, n = 0;
+        for (int64_t p = 0; p < s->m->n_params; p++) {
+            first += s->shard[p] < i;
+            n += s->shard[p] == i;
+        }
+        shard_name(s, i);
+        if (snprintf(path, sizeof path, "%s/%s", s->dir, s->name) >= (int)sizeof path)
+            return err_set(e, ERR_IO, "'%s': the path is too long", s->dir);
+        TRY(st_write(path, &(struct st_source){.t = s->t + first, .n = n, .read = read_tensor, .ctx = s}, e));
+    }
+    return ERR_OK;
+}
+
+static err_code write_text(const char *dir, const char *name, struct str text, struct err *e)
+{
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s/%s", dir, name) >= (int)sizeof path)
+        return err_set(e, ERR_IO, "'%s': the path is too long", dir);
+    return file_write_atomic(path, text, e);
+}
+
+static err_code write_json(const char *dir, const char *name, const json_t *o, struct err *e)
+{
+    char *text = json_dumps(o, JSON_INDENT(2));
+    if (!text)
+        return err_set(e, ERR_LIMIT, "memory is short");
+    size_t n = strlen(text);
+    text[n] = '\n'; /* in place of the NUL */
+    err_code rc = write_text(dir, name, (struct str){text, (int64_t)n + 1}, e);
+    free(text);
+    return rc;
+}
+
+static err_code write_index(struct saver *s, struct err *e)
+{
+    json_t *map = json_object(), *o = json_object();
+    int64_t total = 0;
+    for (int64_t p = 0; p < s->m->n_params; p++) {
+        shard_name(s, s->shard[p]);
+        json_object_set_new(map, s->m->params[p].name, json_string(s->name));
+        total += s->t[p].bytes;
+    }
+    json_object_set_new(o, "metadata", json_pack("{s:I}", "total_size", (json_int_t)total));
+    json_object_set_new(o, "weight_map", map);
+    err_code rc = write_json(s->dir, "model.safetensors.index.json", o, e);
+    json_decref(o);
+    return rc;
+}
+
+/* An index left from an earlier, sharded save would win over model.safetensors. */
+static err_code drop_index(struct saver *s, struct err *e)
+{
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s/model.safetensors.index.json", s->dir) >= (int)sizeof path)
+        return err_set(e, ERR_IO, "'%s': the path is too long", s->dir);
+    return file_remove_tree(path, e);
+}
+
+static err_code write_config(struct saver *s, struct err *e)
+{
+    json_t *o = s->m->source ? json_deep_copy(s->m->source) : model_config_json(&s->m->conf);
+    json_object_del(o, "dtype"); /* transformers 5 writes this one, 4 the other; both read the older */
+    json_object_set_new(o, "torch_dtype", json_string(s->bf16 ? "bfloat16" : "float32"));
+    err_code rc = write_json(s->dir, "config.json", o, e);
+    json_decref(o);
+    return rc;
+}
+
+err_code model_save(const struct model *m, const char *dir, int bf16, int64_t shard_bytes, struct err *e)
+{
+    struct saver s = {.m = m, .bf16 = bf16, .dir = dir};
+    if (!m->opts.train)
+        return err_set(e, ERR_UNSUPPORTED, "cannot save '%s': this model was opened without its f32 weights", dir);
+    TRY(file_mkdirs(dir, e));
+    arena_init(&s.mem, "save", 1LL << 30);
+    plan(&s, shard_bytes > 0 ? shard_bytes : 5000000000);
+    err_code rc = write_shards(&s, e);
+    if (rc == ERR_OK)
+        rc = s.n_shards > 1 ? write_index(&s, e) : drop_index(&s, e);
+    for (int i = 0; i < m->n_extras && rc == ERR_OK; i++)
+        rc = write_text(dir, m->extras[i].name, (struct str){m->extras[i].bytes, m->extras[i].n}, e);
+    if (rc == ERR_OK)
+        rc = write_config(&s, e); /* last: a folder with a config.json is complete */
+    arena_release(&s.mem);
+    return rc;
+}

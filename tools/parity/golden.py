@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""Writes tests/golden/: random tiny models of every family, with logits, log-probs, entropies and every gradient from transformers in float64.
+
+    golden.py DIR [NAME...]
+
+Weights are random f32 (norms and biases too). Rotary angles are computed in float64 from the library's own inverse frequencies: the library
+itself would round them to float32. The loss is sum_t g_t logp_t + ge_t H_t at a temperature, over ragged rows that do not see each other.
+"""
+import json, os, shutil, sys
+import torch
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, CONFIG_MAPPING
+
+torch.manual_seed(0)
+base = dict(vocab_size=37, hidden_size=24, intermediate_size=20, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, rms_norm_eps=1e-5,
+            max_position_embeddings=64, initializer_range=0.02, tie_word_embeddings=False, bos_token_id=None, eos_token_id=None, pad_token_id=None)
+cases = {
+    'llama': ('llama', dict(rope_theta=100.0)),
+    'llama_bias_llama3': ('llama', dict(attention_bias=True, mlp_bias=True, tie_word_embeddings=True, rope_theta=50.0,
+                                        rope_scaling=dict(rope_type='llama3', factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16))),
+    'llama_linear_head8': ('llama', dict(head_dim=8, num_key_value_heads=4, rope_theta=100.0, rope_scaling=dict(rope_type='linear', factor=3.0))),
+    'llama_mqa_yarn_mscale': ('llama', dict(num_key_value_heads=1, rope_theta=100.0,
+                                            rope_scaling=dict(rope_type='yarn', factor=4.0, original_max_position_embeddings=16, beta_fast=8.0, beta_slow=1.0, mscale=1.0, mscale_all_dim=0.5))),
+    'qwen2': ('qwen2', dict(tie_word_embeddings=True, rms_norm_eps=1e-6)),
+    'qwen2_yarn': ('qwen2', dict(rope_theta=100.0, rope_scaling=dict(rope_type='yarn', factor=4.0, original_max_position_embeddings=16))),
+    'qwen3': ('qwen3', dict(head_dim=10, rms_norm_eps=1e-6)),
+    'qwen3_tied_bias': ('qwen3', dict(head_dim=4, tie_word_embeddings=True, attention_bias=True, num_key_value_heads=1)),
+}
+rows, temperature = [1, 19, 2, 30], 0.75
+
+
+def randomise(model, gen):
+    for name, p in model.named_parameters():
+        if p.dim() == 1:
+            v = torch.randn(p.shape, generator=gen, dtype=torch.float64) * 0.2 + (0 if name.endswith('bias') else 1)
+        else:
+            v = torch.randn(p.shape, generator=gen, dtype=torch.float64) * (0.7 if 'embed' in name else 0.25)
+        p.data = v.float().double()
+
+
+def exact_rotary(model):
+    rot = model.model.rotary_emb
+
+    def forward(x, position_ids, layer_type=None):
+        angle = position_ids[..., None].double() * rot.inv_freq.double()
+        angle = torch.cat((angle, angle), -1)
+        return angle.cos() * rot.attention_scaling, angle.sin() * rot.attention_scaling
+    rot.forward = forward
+
+
+def build(kind, options):
+    o = dict(base, **options)
+    scaling = dict(o.pop('rope_scaling', None) or {'rope_type': 'default'}, rope_theta=o.pop('rope_theta', 10000.0))
+    config = CONFIG_MAPPING[kind](**o, rope_parameters=scaling)
+    config._attn_implementation = 'eager'
+    return AutoModelForCausalLM.from_config(config).double().eval()
+
+
+def main():
+    out, only = sys.argv[1], sys.argv[2:]
+    for i, (name, (kind, options)) in enumerate(cases.items()):
+        if only and name not in only:
+            continue
+        gen = torch.Generator().manual_seed(1000 + i)
+        model = build(kind, options)
+        randomise(model, gen)
+        d = os.path.join(out, name)
+        shutil.rmtree(d, ignore_errors=True)
+        os.makedirs(d)
+        n = sum(rows)
+        params = {k: p for k, p in model.named_parameters()}
+        save_file({k: p.detach().float().contiguous() for k, p in params.items()}, os.path.join(d, 'model.safetensors'), metadata={'format': 'pt'})
+        c = json.loads(model.config.to_json_string(use_diff=False))
+        keep = [k for k in c if k in base or k in options or k in ('model_type', 'rope_parameters', 'rope_scaling', 'rope_theta', 'head_dim', 'hidden_act')]
+        json.dump({k: c[k] for k in sorted(keep)} | {'architectures': [type(model).__name__]}, open(os.path.join(d, 'config.json'), 'w'), indent=1)
+        exact_rotary(model)
+        ids = torch.randint(0, base['vocab_size'], (n,), generator=gen, dtype=torch.int32)
+        target = torch.randint(0, base['vocab_size'], (n,), generator=gen, dtype=torch.int32)
+        target[torch.rand(n, generator=gen) < 0.2] = -1
+        g, ge = (torch.randn(n, generator=gen) for _ in range(2))
+        logits, at = [], 0
+        for r in rows:
+            logits.append(model(input_ids=ids[None, at:at + r].long(), use_cache=False).logits[0])
+            at += r
+        logits = torch.cat(logits)
+        assert logits.dtype == torch.float64
+        lp = torch.log_softmax(logits / temperature, -1)
+        used = target >= 0
+        logp = torch.where(used, lp.gather(1, target.clamp(min=0)[:, None].long())[:, 0], 0)
+        entropy = torch.where(used, -(lp.exp() * lp).sum(-1), 0)
+        (g.double() * logp + ge.double() * entropy).sum().backward()
+        vectors = {'ids': ids, 'rows': torch.tensor(rows, dtype=torch.int32), 'target': target, 'g': g, 'ge': ge, 'temperature': torch.tensor([temperature]),
+                   'logits': logits.detach().float(), 'logp': logp.detach(), 'entropy': entropy.detach()}
+        for k, p in params.items():
+            vectors['grad.' + k] = p.grad.float().contiguous()
+        save_file(vectors, os.path.join(d, 'vectors.safetensors'))
+        print(name, sum(p.numel() for p in params.values()), 'parameters')
+
+
+main()

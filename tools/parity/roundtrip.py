@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""transformers loads what hone saved, and both give the same log-probs.
+
+    roundtrip.py HONE [N] [SEED]
+
+N random tiny configs of each family: `hone model init` (f32 or bf16, one file or shards), from_pretrained in float64 without missing, unexpected or
+mismatched tensors, `hone score --precision fp32` against log_softmax in float64; then transformers saves and hone scores that folder: the same bits.
+"""
+import json, os, random, shutil, subprocess, sys, tempfile
+import torch
+from transformers import AutoModelForCausalLM
+
+hone, n, seed = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 10, int(sys.argv[3]) if len(sys.argv) > 3 else 1
+rnd = random.Random(seed)
+scalings = [None, None, {'rope_type': 'linear', 'factor': 2.5},
+            {'rope_type': 'llama3', 'factor': 8.0, 'low_freq_factor': 1.0, 'high_freq_factor': 4.0, 'original_max_position_embeddings': 32},
+            {'rope_type': 'yarn', 'factor': 4.0, 'original_max_position_embeddings': 32}]
+
+
+def config(kind):
+    kv = rnd.choice([1, 2, 3])
+    c = dict(model_type=kind, vocab_size=rnd.randint(20, 200), intermediate_size=rnd.randint(8, 90), num_hidden_layers=rnd.randint(1, 3),
+             num_key_value_heads=kv, num_attention_heads=kv * rnd.randint(1, 3), head_dim=2 * rnd.randint(2, 12), max_position_embeddings=128, rms_norm_eps=rnd.choice([1e-5, 1e-6]),
+             tie_word_embeddings=rnd.random() < 0.5, rope_theta=rnd.choice([10000.0, 500000.0, 100.0]), rope_scaling=rnd.choice(scalings), initializer_range=0.3)
+    c['hidden_size'] = c['num_attention_heads'] * rnd.randint(3, 15)  # the library asks for a multiple, hone does not
+    if kind != 'qwen2':
+        c['attention_bias'] = rnd.random() < 0.3
+    if kind == 'llama':
+        c['mlp_bias'] = rnd.random() < 0.3
+    if kind == 'qwen2':  # no head_dim key in the published files
+        c['hidden_size'] = c['num_attention_heads'] * c['head_dim']
+        del c['head_dim']
+    return c
+
+
+def score(d, rows):
+    q = ''.join(json.dumps({'id': i, 'ids': r, 'n_prompt': 1}) + '\n' for i, r in enumerate(rows))
+    out = subprocess.run([hone, 'score', '--model', d, '--precision', 'fp32'], input=q, capture_output=True, text=True, check=True).stdout
+    return [[float.fromhex(x) for x in json.loads(line)['logp']] for line in out.splitlines()]
+
+
+worst = checked = 0
+for kind in ['llama', 'qwen2', 'qwen3']:
+    for i in range(n):
+        d = tempfile.mkdtemp()
+        c = config(kind)
+        json.dump(c, open(d + '/c.json', 'w'))
+        dtype, shard = rnd.choice(['f32', 'bf16']), rnd.choice(['5000000000', '6000'])
+        subprocess.run([hone, 'model', 'init', d + '/c.json', d + '/m', '--seed', str(i), '--dtype', dtype, '--shard-bytes', shard], check=True, capture_output=True)
+        model, info = AutoModelForCausalLM.from_pretrained(d + '/m', dtype=torch.float64, attn_implementation='eager', output_loading_info=True)
+        assert not any(info[k] for k in ('missing_keys', 'unexpected_keys', 'mismatched_keys')), info
+        rows = [[rnd.randrange(c['vocab_size']) for _ in range(k)] for k in (2, 40, 100)]
+        got = score(d + '/m', rows)
+        for r, g in zip(rows, got):
+            with torch.no_grad():
+                lp = torch.log_softmax(model(torch.tensor([r])).logits[0].double(), -1)
+            want = lp[torch.arange(len(r) - 1), torch.tensor(r[1:])]
+            worst = max(worst, float(((want - torch.tensor(g, dtype=torch.float64)).abs() / want.abs().max()).max()))
+            checked += len(g)
+        model.to(torch.float32 if dtype == 'f32' else torch.bfloat16).save_pretrained(d + '/t')
+        assert score(d + '/t', rows) == got, 'other bits from the folder that transformers saved'
+        shutil.rmtree(d)
+print(f'{3 * n} models, {checked} log-probs, largest difference {worst:.2g} of the largest log-prob; all folders loaded both ways')
+sys.exit(worst > 1e-5)
