@@ -143,12 +143,13 @@ static err_code match(struct shards *s, const struct model *m, struct err *e)
                                m->conf.type);
             if (s->of[*at - m->params])
                 return err_set(e, ERR_DATA, "'%s': tensor '%s' is in two shards", s->dir, (*at)->name);
-            TRY(check_tensor(s, *at, t, e));
             s->of[*at - m->params] = t;
         }
-    for (int64_t p = 0; p < m->n_params; p++)
+    for (int64_t p = 0; p < m->n_params; p++) {
         if (!s->of[p])
             return err_set(e, ERR_DATA, "'%s': tensor '%s' is missing", s->dir, m->params[p].name);
+        TRY(check_tensor(s, &m->params[p], s->of[p], e));
+    }
     if (s->benign)
         log_info("model", "'%s': %lld redundant tensors left out (rotary frequencies, the head of a tied model)", s->dir, (long long)s->benign);
     return ERR_OK;
