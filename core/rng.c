@@ -92,7 +92,7 @@ static double ratio(const double *num, const double *den, double r)
     return a / b;
 }
 
-static double ppnd16(double p)
+double num_normal(double p)
 {
     static const double a[8] = {3.3871328727963666080e0, 1.3314166789178437745e+2, 1.9715909503065514427e+3,
                                 1.3731693765509461125e+4, 4.5921953931549871457e+4, 6.7265770927008700853e+4,
@@ -123,7 +123,7 @@ static double ppnd16(double p)
 double rng_normal(uint64_t seed, uint32_t stream, uint64_t a, uint32_t b, uint64_t i)
 {
     /* centred on the 53-bit grid, so that 0 and 1 cannot occur */
-    return ppnd16(rng_f64(seed, stream, a, b, i) + 0x1p-54);
+    return num_normal(rng_f64(seed, stream, a, b, i) + 0x1p-54);
 }
 
 void rng_permutation(int64_t *p, int64_t n, uint64_t seed, uint32_t stream, uint64_t a)

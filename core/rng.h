@@ -29,6 +29,8 @@ double rng_f64(uint64_t seed, uint32_t stream, uint64_t a, uint32_t b, uint64_t 
 uint64_t rng_below(uint64_t n, uint64_t seed, uint32_t stream, uint64_t a, uint32_t b, uint64_t i);
 /* Standard normal by the inverse CDF (Wichura 1988, AS 241 PPND16), relative error 1e-15. */
 double rng_normal(uint64_t seed, uint32_t stream, uint64_t a, uint32_t b, uint64_t i);
+/* The inverse CDF itself, 0 < p < 1: for several normals from one rng_block. */
+double num_normal(double p);
 /* Natural log from IEEE operations alone (libm's differs between machines); x > 0 finite; 2 ulp. */
 double num_log(double x);
 /* Fisher-Yates permutation of 0..n-1 into p, a pure function of its arguments. */

@@ -297,8 +297,13 @@ static void fill_random(void *ctx, int64_t p, int64_t first, int64_t n, float *o
     }
     if (str_ends(name, STR("o_proj.weight")) || str_ends(name, STR("down_proj.weight")))
         sd /= sqrt(2.0 * (double)r->m->conf.layers);
-    for (int64_t i = 0; i < n; i++)
-        out[i] = (float)(sd * rng_normal(r->seed, RNG_INIT, (uint64_t)p, 0, (uint64_t)(first + i)));
+    for (int64_t i = 0; i < n;) { /* four elements to a block of the generator */
+        uint32_t u[4];
+        int64_t at = first + i;
+        rng_block(u, r->seed, RNG_INIT, (uint64_t)p, 0, (uint64_t)at / 4);
+        for (int64_t k = at % 4; k < 4 && i < n; k++, i++)
+            out[i] = (float)(sd * num_normal(((double)u[k] + 0.5) * 0x1p-32));
+    }
 }
 
 err_code model_create(struct kern *k, const struct model_config *c, uint64_t seed, const struct model_opts *o, struct model **out, struct err *e)

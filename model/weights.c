@@ -111,11 +111,12 @@ struct filler {
     float *host;               /* FILL_BLOCK floats, or 64 rows where those are more */
     float *dev;                /* the same, backend memory */
     int64_t room;
-    struct hash_state *hash;   /* of everything, when the digest is taken now */
+    struct hash128 *sums;      /* [n_params] of the f32 values, when they are not kept; else NULL */
     struct err *e;
 };
 
-static err_code fill_block(struct filler *w, int64_t p, int64_t first, int64_t n, float *out)
+/* hash: NULL, or takes the values too */
+static err_code fill_block(struct filler *w, int64_t p, int64_t first, int64_t n, float *out, struct hash_state *hash)
 {
     struct block b = {.f = w->f, .p = p, .first = first, .out = out, .bad = INT64_MAX};
     par_for(n, FILL_GRAIN, fill_some, &b);
@@ -124,6 +125,8 @@ static err_code fill_block(struct filler *w, int64_t p, int64_t first, int64_t n
         return err_set(w->e, ERR_DIVERGED, "'%s': tensor '%s' has NaN or Inf at row %lld, column %lld", w->f->from, q->name, (long long)(b.bad / q->cols),
                        (long long)(b.bad % q->cols));
     }
+    if (hash)
+        hash_add(hash, out, n * 4);
     return ERR_OK;
 }
 
@@ -142,21 +145,27 @@ static void cut_to_bf16(float *v, int64_t n)
 static err_code fill_flat(struct filler *w, int64_t p, float *dst, uint16_t *dst16)
 {
     int64_t n = w->m->params[p].n;
-    for (int64_t at = 0; at < n; at += w->room) {
+    struct hash_state *hash = w->sums ? hash_open() : NULL;
+    err_code rc = ERR_OK;
+    for (int64_t at = 0; at < n && rc == ERR_OK; at += w->room) {
         int64_t k = n - at < w->room ? n - at : w->room;
-        TRY(fill_block(w, p, at, k, w->host));
-        if (dst)
+        rc = fill_block(w, p, at, k, w->host, hash);
+        if (rc == ERR_OK && dst)
             kern_put(w->m->k, dst + at, w->host, k * 4);
-        if (!dst16)
-            continue;
-        cut_to_bf16(w->host, k);
-        kern_put(w->m->k, dst16 + at, w->host, k * 2);
+        if (rc == ERR_OK && dst16) {
+            cut_to_bf16(w->host, k);
+            kern_put(w->m->k, dst16 + at, w->host, k * 2);
+        }
     }
-    return ERR_OK;
+    if (hash)
+        w->sums[p] = hash_close(hash);
+    return rc;
 }
 
+enum { MOST_PARTS = 3 };
+
 /* Rows [first, first + rows) of a linear whose parts lie apart, into host memory. */
-static err_code gather_rows(struct filler *w, const struct linear *lin, int64_t first, int64_t rows)
+static err_code gather_rows(struct filler *w, const struct linear *lin, int64_t first, int64_t rows, struct hash_state **hash)
 {
     int64_t k = lin->w.k, part_first = 0;
     for (int i = 0; i < lin->n_parts; i++) {
@@ -164,7 +173,7 @@ static err_code gather_rows(struct filler *w, const struct linear *lin, int64_t 
         from = from < 0 ? 0 : from;
         to = to > n ? n : to;
         if (from < to)
-            TRY(fill_block(w, lin->first + i, from * k, (to - from) * k, w->host + (part_first + from - first) * k));
+            TRY(fill_block(w, lin->first + i, from * k, (to - from) * k, w->host + (part_first + from - first) * k, hash[i]));
         part_first += n;
     }
     return ERR_OK;
@@ -173,38 +182,36 @@ static err_code gather_rows(struct filler *w, const struct linear *lin, int64_t 
 static err_code pack_without_master(struct filler *w, const struct linear *lin)
 {
     int64_t k = lin->w.k, step = w->room / k / 64 * 64;
-    for (int64_t r = 0; r < lin->w.n; r += step) {
-        int64_t rows = lin->w.n - r < step ? lin->w.n - r : step;
-        TRY(gather_rows(w, lin, r, rows));
-        kern_put(w->m->k, w->dev, w->host, rows * k * 4);
-        kern_pack_rows(w->m->k, &lin->w, w->dev, 0, r, rows);
-    }
-    return ERR_OK;
-}
-
-static void digest_param(struct hash_state *h, const struct model_param *p)
-{
-    hash_field(h, p->name, (int64_t)strlen(p->name));
-    hash_add(h, &p->rows, 8);
-    hash_add(h, &p->cols, 8);
-}
-
-/* Without masters the values pass by only once: the digest is taken from a second reading of the source. */
-static err_code digest_of_source(struct filler *w, char out[33])
-{
-    struct hash_state *h = hash_open();
+    struct hash_state *hash[MOST_PARTS] = {NULL};
     err_code rc = ERR_OK;
-    for (int64_t p = 0; p < w->m->n_params && rc == ERR_OK; p++) {
-        int64_t n = w->m->params[p].n;
-        digest_param(h, &w->m->params[p]);
-        for (int64_t at = 0; at < n && rc == ERR_OK; at += w->room) {
-            int64_t k = n - at < w->room ? n - at : w->room;
-            rc = fill_block(w, p, at, k, w->host);
-            hash_add(h, w->host, k * 4);
+    assert(lin->n_parts <= MOST_PARTS);
+    for (int i = 0; i < lin->n_parts; i++)
+        hash[i] = lin->first + i == w->m->embed ? NULL : hash_open(); /* a tied table was read once already */
+    for (int64_t r = 0; r < lin->w.n && rc == ERR_OK; r += step) {
+        int64_t rows = lin->w.n - r < step ? lin->w.n - r : step;
+        rc = gather_rows(w, lin, r, rows, hash);
+        if (rc == ERR_OK) {
+            kern_put(w->m->k, w->dev, w->host, rows * k * 4);
+            kern_pack_rows(w->m->k, &lin->w, w->dev, 0, r, rows);
         }
     }
-    hash_hex(hash_close(h), out);
+    for (int i = 0; i < lin->n_parts; i++)
+        if (hash[i])
+            w->sums[lin->first + i] = hash_close(hash[i]);
     return rc;
+}
+
+/* Of every parameter's name, shape and the hash of its values. */
+static void digest_of(const struct model *m, const struct hash128 *sums, char out[33])
+{
+    struct hash_state *h = hash_open();
+    for (int64_t p = 0; p < m->n_params; p++) {
+        hash_field(h, m->params[p].name, (int64_t)strlen(m->params[p].name));
+        hash_add(h, &m->params[p].rows, 8);
+        hash_add(h, &m->params[p].cols, 8);
+        hash_add(h, &sums[p], sizeof sums[p]);
+    }
+    hash_hex(hash_close(h), out);
 }
 
 static err_code fill_all(struct filler *w)
@@ -223,7 +230,9 @@ static err_code fill_all(struct filler *w)
         else
             TRY(pack_without_master(w, lin));
     }
-    return m->opts.train ? ERR_OK : digest_of_source(w, m->digest);
+    if (w->sums)
+        digest_of(m, w->sums, m->digest);
+    return ERR_OK;
 }
 
 err_code model_fill(struct model *m, const struct model_fill *f, struct err *e)
@@ -235,15 +244,15 @@ err_code model_fill(struct model *m, const struct model_fill *f, struct err *e)
             w.room = model_linears(m, i)->w.k * 64;
     void *dev;
     w.host = malloc((size_t)w.room * 4);
-    if (!w.host)
-        return err_set(e, ERR_LIMIT, "memory is short");
-    err_code rc = kern_alloc(m->k, w.room * 4, "loading", &dev, e);
+    w.sums = m->opts.train ? NULL : calloc((size_t)m->n_params, sizeof *w.sums);
+    err_code rc = !w.host || (!w.sums && !m->opts.train) ? err_set(e, ERR_LIMIT, "memory is short") : kern_alloc(m->k, w.room * 4, "loading", &dev, e);
     if (rc == ERR_OK) {
         w.dev = dev;
         rc = fill_all(&w);
         kern_free(m->k, dev);
     }
     free(w.host);
+    free(w.sums);
     return rc;
 }
 
@@ -354,25 +363,40 @@ err_code model_freeze(struct model *m, struct model **out, struct err *e)
     return rc;
 }
 
+struct hashing {
+    const struct model *m;
+    struct hash128 *sums;
+};
+
+static void hash_params(void *ctx, int64_t from, int64_t to, int worker)
+{
+    const struct hashing *w = ctx;
+    float *buf = malloc(FILL_BLOCK * 4);
+    assert(buf);
+    (void)worker;
+    for (int64_t p = from; p < to; p++) {
+        struct hash_state *h = hash_open();
+        for (int64_t at = 0; at < w->m->params[p].n; at += FILL_BLOCK) {
+            int64_t n = w->m->params[p].n - at < FILL_BLOCK ? w->m->params[p].n - at : FILL_BLOCK;
+            read_param(w->m, p, at, n, buf);
+            hash_add(h, buf, n * 4);
+        }
+        w->sums[p] = hash_close(h);
+    }
+    free(buf);
+}
+
 void model_digest(const struct model *m, char out[33])
 {
     if (!m->opts.train) {
         memcpy(out, m->digest, 33);
         return;
     }
-    struct hash_state *h = hash_open();
-    float *buf = malloc(FILL_BLOCK * 4);
-    assert(h && buf);
-    for (int64_t p = 0; p < m->n_params; p++) {
-        digest_param(h, &m->params[p]);
-        for (int64_t at = 0; at < m->params[p].n; at += FILL_BLOCK) {
-            int64_t n = m->params[p].n - at < FILL_BLOCK ? m->params[p].n - at : FILL_BLOCK;
-            read_param(m, p, at, n, buf);
-            hash_add(h, buf, n * 4);
-        }
-    }
-    free(buf);
-    hash_hex(hash_close(h), out);
+    struct hash128 *sums = calloc((size_t)m->n_params, sizeof *sums);
+    assert(sums);
+    par_for(m->n_params, 1, hash_params, &(struct hashing){m, sums});
+    digest_of(m, sums, out);
+    free(sums);
 }
 
 void model_weights_free(struct model *m)
