@@ -1,0 +1,595 @@
+/* Continuous batching over a paged cache. One turn of the loop: admit what fits, draw a token for every row of logits that is ready, build
+ * the next pass from the drawn tokens and chunks of prompts, run it. */
+#include "rollout/rollout.h"
+
+#include <stdlib.h>
+
+#include "core/log.h"
+#include "core/par.h"
+#include "core/stop.h"
+
+enum { SEQS_DEFAULT = 32, CONTEXT_DEFAULT = 4096, STEP_DEFAULT = 512, STOP_MAX = 16, TEXT_MAX = 64 << 20 };
+
+/* A prompt whose samples run: its pages and the logits behind its last token. */
+struct group {
+    int used;
+    int64_t prompt;
+    int64_t filled;             /* prompt tokens in the cache */
+    int64_t admitted, running;  /* samples */
+    int64_t n_pages;
+    int32_t *pages;
+    float *logits;              /* [vocab], valid when filled == n */
+};
+
+struct seq {
+    int used, fresh;            /* fresh: draws its first token from the group's logits */
+    struct group *g;
+    struct rollout_sample out;
+    int64_t limit;              /* most tokens it may draw */
+    int64_t row;                /* row of logits to draw from, -1 = the group's */
+    int32_t *ids, *pages;
+    float *logp;
+    int64_t n_shared, n_pages;
+    struct tok_stream *stream;
+    struct sbuf text;
+    int64_t shown;              /* bytes of text given to the text hook */
+    int32_t drawn;
+};
+
+struct rollout {
+    struct model *m;
+    const struct tok *tok;
+    struct model_cache *cache;
+    struct arena mem;
+    int64_t n_seqs, context, step_tokens, max_pages, vocab, n_pages, n_free;
+    int32_t *free;
+    struct seq *seqs;
+    struct group *groups;
+    float *logits;              /* [n_seqs + groups that finish, vocab] */
+    struct rollout_scratch *scratch; /* one per worker */
+    int n_scratch;
+    int32_t *tokens, *positions, *cu, *kv_len, *pages, *rows, *targets;
+    float *row_logp;
+    /* of the running call */
+    const struct rollout_prompt *prompts;
+    int64_t n_prompts, next_prompt;
+    const struct rollout_sampling *s;
+    const struct rollout_hooks *hooks;
+    struct arena *results;
+    struct rollout_sample *out;
+    int64_t *offset;            /* [n_prompts] of the prompt's first sample in out */
+    struct rollout_stats stats;
+};
+
+const char *rollout_stop_name(enum rollout_stop s)
+{
+    static const char *const names[] = {
+#define X(name, text) #name,
+        ROLLOUT_STOPS(X)
+#undef X
+    };
+    return names[s];
+}
+
+static int64_t pages_for(int64_t tokens) { return (tokens + KERN_PAGE - 1) / KERN_PAGE; }
+
+static void take_memory(struct rollout *r)
+{
+    struct arena *a = &r->mem;
+    int64_t n = r->n_seqs;
+    r->seqs = ARENA_NEW(a, struct seq, n);
+    r->groups = ARENA_NEW(a, struct group, n);
+    for (int64_t i = 0; i < n; i++) {
+        r->seqs[i].ids = ARENA_NEW(a, int32_t, r->context);
+        r->seqs[i].logp = ARENA_NEW(a, float, r->context);
+        r->seqs[i].pages = ARENA_NEW(a, int32_t, r->max_pages);
+        r->seqs[i].stream = tok_stream_new(r->tok, 1);
+        sbuf_init(&r->seqs[i].text, TEXT_MAX);
+        r->groups[i].pages = ARENA_NEW(a, int32_t, r->max_pages);
+        r->groups[i].logits = ARENA_NEW(a, float, r->vocab);
+    }
+    r->free = ARENA_NEW(a, int32_t, r->n_pages);
+    r->logits = ARENA_NEW(a, float, 2 * n * r->vocab);
+    r->n_scratch = par_threads();
+    r->scratch = ARENA_NEW(a, struct rollout_scratch, r->n_scratch);
+    for (int i = 0; i < r->n_scratch; i++)
+        r->scratch[i] = (struct rollout_scratch){ARENA_NEW(a, float, r->vocab), ARENA_NEW(a, int32_t, r->vocab)};
+    r->tokens = ARENA_NEW(a, int32_t, r->step_tokens);
+    r->positions = ARENA_NEW(a, int32_t, r->step_tokens);
+    r->cu = ARENA_NEW(a, int32_t, 2 * n + 1);
+    r->kv_len = ARENA_NEW(a, int32_t, 2 * n);
+    r->pages = ARENA_NEW(a, int32_t, 2 * n * r->max_pages);
+    r->rows = ARENA_NEW(a, int32_t, 2 * n);
+    r->targets = ARENA_NEW(a, int32_t, 2 * n);
+    r->row_logp = ARENA_NEW(a, float, 2 * n);
+}
+
+err_code rollout_open(struct model *m, const struct tok *tok, const struct rollout_opts *o, struct rollout **out, struct err *e)
+{
+    const struct model_config *c = model_conf(m);
+    struct rollout *r = calloc(1, sizeof *r);
+    if (!r)
+        return err_set(e, ERR_LIMIT, "out of memory");
+    r->m = m, r->tok = tok, r->vocab = c->vocab;
+    r->n_seqs = o->seqs > 0 ? o->seqs : SEQS_DEFAULT;
+    r->context = o->context > 0 ? o->context : CONTEXT_DEFAULT;
+    if (c->max_position > 0 && r->context > c->max_position)
+        r->context = c->max_position;
+    r->step_tokens = o->step_tokens > 0 ? o->step_tokens : STEP_DEFAULT;
+    if (r->step_tokens < r->n_seqs + KERN_PAGE)
+        r->step_tokens = r->n_seqs + KERN_PAGE;
+    r->max_pages = pages_for(r->context);
+    /* Every running sample may have a group of its own whose prompt pages it does not share yet. */
+    int64_t page = model_cache_page_bytes(m), most = 2 * r->n_seqs * r->max_pages;
+    r->n_pages = o->cache_bytes > 0 && o->cache_bytes / page < most ? o->cache_bytes / page : most;
+    if (r->n_pages < 2 * r->max_pages) {
+        int64_t need = 2 * r->max_pages * page;
+        free(r);
+        return err_set(e, ERR_LIMIT, "rollout: a cache of %lld bytes cannot hold one sample of %lld tokens; hint: give it %lld bytes or a shorter context",
+                       (long long)o->cache_bytes, (long long)(need / page / 2 * KERN_PAGE), (long long)need);
+    }
+    arena_init(&r->mem, "rollout", 1LL << 36);
+    take_memory(r);
+    err_code rc = model_reserve(m, &(struct model_room){.tokens = r->step_tokens, .seqs = 2 * r->n_seqs}, e);
+    if (rc == ERR_OK)
+        rc = model_cache_open(m, r->n_pages, &r->cache, e);
+    if (rc != ERR_OK) {
+        rollout_close(r);
+        return rc;
+    }
+    *out = r;
+    return ERR_OK;
+}
+
+void rollout_close(struct rollout *r)
+{
+    if (!r)
+        return;
+    for (int64_t i = 0; i < r->n_seqs; i++) {
+        tok_stream_free(r->seqs[i].stream);
+        sbuf_release(&r->seqs[i].text);
+    }
+    model_cache_close(r->cache);
+    arena_release(&r->mem);
+    free(r);
+}
+
+int64_t rollout_context(const struct rollout *r) { return r->context; }
+int64_t rollout_cache_bytes(const struct rollout *r) { return r->n_pages * model_cache_page_bytes(r->m); }
+
+/* ---- samples ------------------------------------------------------------------------------ */
+
+/* End of the first stop string in text[from ..], or -1. */
+static int64_t stop_find(const struct rollout *r, struct str text, int64_t from)
+{
+    int64_t first = -1, end = -1;
+    for (int i = 0; i < r->s->n_stop; i++) {
+        int64_t at = str_find(text, r->s->stop[i], from);
+        if (at >= 0 && (first < 0 || at < first))
+            first = at, end = at + r->s->stop[i].n;
+    }
+    return end;
+}
+
+/* Longest stop string: a new one can begin this many bytes, less one, before the new text. */
+static int64_t stop_longest(const struct rollout *r)
+{
+    int64_t n = 1;
+    for (int i = 0; i < r->s->n_stop; i++)
+        if (r->s->stop[i].n > n)
+            n = r->s->stop[i].n;
+    return n;
+}
+
+static void show(struct rollout *r, struct seq *q, int64_t upto)
+{
+    if (!r->hooks || !r->hooks->text || upto <= q->shown)
+        return;
+    r->hooks->text(r->hooks->ctx, &q->out, (struct str){q->text.p + q->shown, upto - q->shown});
+    q->shown = upto;
+}
+
+static void release_group(struct rollout *r, struct group *g)
+{
+    if (g->running > 0 || g->admitted < r->prompts[g->prompt].samples)
+        return;
+    for (int64_t i = 0; i < g->n_pages; i++)
+        r->free[r->n_free++] = g->pages[i];
+    g->used = 0;
+}
+
+static void finish(struct rollout *r, struct seq *q, enum rollout_stop why, int64_t text_n)
+{
+    show(r, q, text_n);
+    q->out.stop = why;
+    q->out.ids = memcpy(ARENA_NEW(r->results, int32_t, q->out.n + 1), q->ids, (size_t)q->out.n * sizeof *q->ids);
+    q->out.logp = memcpy(ARENA_NEW(r->results, float, q->out.n + 1), q->logp, (size_t)q->out.n * sizeof *q->logp);
+    q->out.text = str_dup(r->results, (struct str){q->text.p ? q->text.p : "", text_n});
+    struct rollout_sample *slot = &r->out[r->offset[q->out.prompt] + q->out.sample - r->prompts[q->out.prompt].first];
+    *slot = q->out;
+    r->stats.samples++;
+    r->stats.tokens += q->out.n;
+    for (int64_t i = q->n_shared; i < q->n_pages; i++)
+        r->free[r->n_free++] = q->pages[i];
+    q->used = 0;
+    if (q->g) {
+        q->g->running--;
+        release_group(r, q->g);
+    }
+    if (r->hooks && r->hooks->done)
+        r->hooks->done(r->hooks->ctx, slot);
+}
+
+static int is_eos(const struct rollout *r, int32_t id)
+{
+    const struct model_config *c = model_conf(r->m);
+    for (int i = 0; i < c->n_eos; i++)
+        if (c->eos[i] == id)
+            return 1;
+    return id == tok_eos(r->tok);
+}
+
+/* Takes a drawn token in; ends the sample when it is time. */
+static void push(struct rollout *r, struct seq *q, int32_t id, float logp)
+{
+    q->ids[q->out.n] = id;
+    q->logp[q->out.n++] = logp;
+    int64_t before = q->text.n, longest = stop_longest(r);
+    if (is_eos(r, id) && !r->s->ignore_eos) {
+        tok_stream_end(q->stream, &q->text);
+        finish(r, q, ROLLOUT_eos, q->text.n);
+        return;
+    }
+    tok_stream_push(q->stream, id, &q->text);
+    int last = q->out.n == q->limit;
+    if (last)
+        tok_stream_end(q->stream, &q->text);
+    int64_t cut = r->s->n_stop ? stop_find(r, sbuf_str(&q->text), before >= longest ? before - longest + 1 : 0) : -1;
+    if (cut >= 0) {
+        struct sbuf rest;
+        sbuf_init(&rest, TEXT_MAX);
+        tok_stream_end(q->stream, &rest); /* the stream starts clean for the next sample */
+        sbuf_release(&rest);
+        finish(r, q, ROLLOUT_stop, cut);
+    } else if (last) {
+        finish(r, q, q->limit == r->s->max_tokens ? ROLLOUT_length : ROLLOUT_context, q->text.n);
+    } else {
+        show(r, q, q->text.n);
+    }
+}
+
+/* ---- admission ---------------------------------------------------------------------------- */
+
+static struct group *free_group(struct rollout *r)
+{
+    for (int64_t i = 0; i < r->n_seqs; i++)
+        if (!r->groups[i].used)
+            return &r->groups[i];
+    return NULL;
+}
+
+static struct seq *free_seq(struct rollout *r)
+{
+    for (int64_t i = 0; i < r->n_seqs; i++)
+        if (!r->seqs[i].used)
+            return &r->seqs[i];
+    return NULL;
+}
+
+static int64_t sample_limit(const struct rollout *r, int64_t prompt)
+{
+    int64_t room = r->context - r->prompts[prompt].n;
+    return room < r->s->max_tokens ? room : r->s->max_tokens;
+}
+
+/* Pages of its own that one more sample of the prompt can need. */
+static int64_t own_pages(const struct rollout *r, int64_t prompt)
+{
+    int64_t n = r->prompts[prompt].n;
+    return pages_for(n + sample_limit(r, prompt)) - n / KERN_PAGE;
+}
+
+/* Prompts without room for a single token: their samples end at once. */
+static void end_empty(struct rollout *r, int64_t prompt, enum rollout_stop why)
+{
+    const struct rollout_prompt *p = &r->prompts[prompt];
+    for (int64_t k = 0; k < p->samples; k++) {
+        struct rollout_sample *s = &r->out[r->offset[prompt] + k];
+        *s = (struct rollout_sample){.prompt = prompt, .sample = p->first + k, .stop = why, .text = STR("")};
+        r->stats.samples++;
+        if (r->hooks && r->hooks->done)
+            r->hooks->done(r->hooks->ctx, s);
+    }
+}
+
+/* Takes prompts in while a group, a slot for a first sample and pages for both are free. */
+static void admit_groups(struct rollout *r)
+{
+    int64_t waiting = 0, idle = 0;
+    for (int64_t i = 0; i < r->n_seqs; i++) {
+        idle += !r->seqs[i].used;
+        if (r->groups[i].used)
+            waiting += r->prompts[r->groups[i].prompt].samples - r->groups[i].admitted;
+    }
+    while (r->next_prompt < r->n_prompts && waiting < idle) {
+        int64_t at = r->next_prompt;
+        if (sample_limit(r, at) <= 0 || r->prompts[at].samples == 0) {
+            end_empty(r, at, r->s->max_tokens == 0 ? ROLLOUT_length : ROLLOUT_context);
+            r->next_prompt++;
+            continue;
+        }
+        struct group *g = free_group(r);
+        int64_t need = pages_for(r->prompts[at].n), held = 0;
+        for (int64_t i = 0; i < r->n_seqs; i++) /* what the groups that wait for their first sample have been promised */
+            if (r->groups[i].used && r->groups[i].running == 0)
+                held += own_pages(r, r->groups[i].prompt);
+        if (!g || r->n_free < held + need + own_pages(r, at))
+            return;
+        g->used = 1, g->prompt = at, g->filled = 0, g->admitted = 0, g->running = 0, g->n_pages = need;
+        for (int64_t i = 0; i < need; i++)
+            g->pages[i] = r->free[--r->n_free];
+        waiting += r->prompts[at].samples;
+        r->next_prompt++;
+        r->stats.prompts++;
+        r->stats.prompt_tokens += r->prompts[at].n;
+    }
+}
+
+static int admit_sample(struct rollout *r, struct group *g)
+{
+    const struct rollout_prompt *p = &r->prompts[g->prompt];
+    struct seq *q = free_seq(r);
+    int64_t shared = p->n / KERN_PAGE, own = own_pages(r, g->prompt), held = 0;
+    for (int64_t i = 0; i < r->n_seqs; i++)
+        if (&r->groups[i] != g && r->groups[i].used && r->groups[i].running == 0)
+            held += own_pages(r, r->groups[i].prompt);
+    if (!q || r->n_free < own + (g->running ? held : 0))
+        return 0;
+    q->used = q->fresh = 1;
+    q->g = g, q->row = -1, q->shown = 0;
+    q->limit = sample_limit(r, g->prompt);
+    q->n_shared = shared, q->n_pages = shared + own;
+    q->out = (struct rollout_sample){.prompt = g->prompt, .sample = p->first + g->admitted};
+    memcpy(q->pages, g->pages, (size_t)shared * sizeof *q->pages);
+    for (int64_t i = shared; i < q->n_pages; i++)
+        q->pages[i] = r->free[--r->n_free];
+    if (p->n % KERN_PAGE)
+        model_cache_copy(r->cache, q->pages[shared], g->pages[shared]);
+    sbuf_clear(&q->text);
+    g->admitted++;
+    g->running++;
+    return 1;
+}
+
+static void admit(struct rollout *r)
+{
+    for (int64_t i = 0; i < r->n_seqs; i++) {
+        struct group *g = &r->groups[i];
+        while (g->used && g->filled == r->prompts[g->prompt].n && g->admitted < r->prompts[g->prompt].samples && admit_sample(r, g))
+            ;
+    }
+    admit_groups(r);
+}
+
+/* ---- one pass ----------------------------------------------------------------------------- */
+
+struct draw_job {
+    struct rollout *r;
+    struct seq **seqs;
+};
+
+static void draw_range(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    struct draw_job *j = ctx;
+    struct rollout *r = j->r;
+    for (int64_t i = begin; i < end; i++) {
+        struct seq *q = j->seqs[i];
+        const struct rollout_prompt *p = &r->prompts[q->out.prompt];
+        const float *z = q->row < 0 ? q->g->logits : r->logits + q->row * r->vocab;
+        q->drawn = rollout_draw(z, r->vocab, r->s, p->key, q->out.sample, p->n + q->out.n, r->scratch[worker]);
+    }
+}
+
+/* Draws for every sample that has logits: its row of the last pass, or its group's. */
+static err_code draw(struct rollout *r, struct seq **ready, int64_t n_rows, struct err *e)
+{
+    int64_t n = 0;
+    float temperature = r->s->temperature > 0 ? (float)r->s->temperature : 1;
+    for (int64_t i = 0; i < r->n_seqs; i++)
+        if (r->seqs[i].used && (r->seqs[i].fresh || r->seqs[i].row >= 0))
+            ready[n++] = &r->seqs[i];
+    par_for(n, 1, draw_range, &(struct draw_job){r, ready});
+    for (int64_t i = 0; i < n_rows; i++)
+        r->targets[i] = -1;
+    for (int64_t i = 0; i < n; i++) {
+        const struct seq *q = ready[i];
+        if (q->drawn < 0)
+            return err_set(e, ERR_DIVERGED, "rollout: logits of prompt %lld, sample %lld are not finite at token %lld; hint: check the weights with 'hone model info'",
+                           (long long)q->out.prompt, (long long)q->out.sample, (long long)q->out.n);
+        if (q->row >= 0)
+            r->targets[q->row] = q->drawn;
+    }
+    if (n_rows)
+        model_rows_logp(r->m, r->logits, r->targets, n_rows, temperature, r->row_logp);
+    for (int64_t i = 0; i < n; i++) {
+        struct seq *q = ready[i];
+        float logp;
+        if (q->row >= 0)
+            logp = r->row_logp[q->row];
+        else
+            model_rows_logp(r->m, q->g->logits, &q->drawn, 1, temperature, &logp);
+        q->fresh = 0, q->row = -1;
+        push(r, q, q->drawn, logp);
+    }
+    return ERR_OK;
+}
+
+struct pass {
+    struct model_step step;
+    int64_t n_rows;                /* rows whose logits are wanted */
+    struct seq **row_seq;          /* [2 n_seqs] the sample of a row, or NULL */
+    struct group **row_group;      /* or the group whose prompt ends there */
+};
+
+static void add_part(struct rollout *r, struct pass *p, const int32_t *ids, int64_t n, int64_t first, const int32_t *pages, int64_t n_pages)
+{
+    struct model_batch *b = &p->step.b;
+    for (int64_t i = 0; i < n; i++) {
+        r->tokens[b->n_tok + i] = ids[i];
+        r->positions[b->n_tok + i] = (int32_t)(first + i);
+    }
+    memcpy(r->pages + b->n_seq * r->max_pages, pages, (size_t)n_pages * sizeof *pages);
+    r->kv_len[b->n_seq] = (int32_t)(first + n);
+    b->n_tok += n;
+    b->n_seq++;
+    r->cu[b->n_seq] = (int32_t)b->n_tok;
+}
+
+static void want_row(struct rollout *r, struct pass *p, struct seq *q, struct group *g)
+{
+    p->row_seq[p->n_rows] = q;
+    p->row_group[p->n_rows] = g;
+    r->rows[p->n_rows++] = (int32_t)(p->step.b.n_tok - 1);
+}
+
+/* One token of every running sample, then as much of the waiting prompts as fits. */
+static void build(struct rollout *r, struct pass *p)
+{
+    p->step = (struct model_step){.b = {.tokens = r->tokens, .positions = r->positions, .cu_seqlens = r->cu}, .kv_len = r->kv_len,
+                                  .pages = r->pages, .max_pages = r->max_pages};
+    p->n_rows = 0;
+    r->cu[0] = 0;
+    int64_t running = 0;
+    for (int64_t i = 0; i < r->n_seqs; i++) {
+        struct seq *q = &r->seqs[i];
+        if (!q->used || q->fresh)
+            continue;
+        const struct rollout_prompt *pr = &r->prompts[q->out.prompt];
+        add_part(r, p, &q->ids[q->out.n - 1], 1, pr->n + q->out.n - 1, q->pages, q->n_pages);
+        want_row(r, p, q, NULL);
+        running++;
+    }
+    if (running > r->stats.most_running)
+        r->stats.most_running = running;
+    for (int64_t i = 0; i < r->n_seqs && p->step.b.n_tok < r->step_tokens; i++) {
+        struct group *g = &r->groups[i];
+        if (!g->used || g->filled == r->prompts[g->prompt].n)
+            continue;
+        const struct rollout_prompt *pr = &r->prompts[g->prompt];
+        int64_t n = pr->n - g->filled, room = r->step_tokens - p->step.b.n_tok;
+        n = n < room ? n : room;
+        add_part(r, p, pr->ids + g->filled, n, g->filled, g->pages, g->n_pages);
+        g->filled += n;
+        if (g->filled == pr->n)
+            want_row(r, p, NULL, g);
+    }
+}
+
+static void run_pass(struct rollout *r, struct pass *p)
+{
+    model_step(r->m, r->cache, &p->step);
+    if (p->n_rows)
+        model_logits(r->m, r->rows, p->n_rows, r->logits);
+    for (int64_t i = 0; i < p->n_rows; i++) {
+        if (p->row_seq[i])
+            p->row_seq[i]->row = i;
+        else
+            memcpy(p->row_group[i]->logits, r->logits + i * r->vocab, (size_t)r->vocab * sizeof(float));
+    }
+    r->stats.passes++;
+}
+
+/* ---- the call ----------------------------------------------------------------------------- */
+
+static err_code check(const struct rollout *r, struct err *e)
+{
+    for (int64_t i = 0; i < r->n_prompts; i++) {
+        const struct rollout_prompt *p = &r->prompts[i];
+        if (p->n <= 0)
+            return err_set(e, ERR_DATA, "rollout: prompt %lld has no tokens; hint: begin it with the tokenizer's bos token", (long long)i);
+        for (int64_t k = 0; k < p->n; k++)
+            if (p->ids[k] < 0 || p->ids[k] >= r->vocab)
+                return err_set(e, ERR_DATA, "rollout: prompt %lld has token %d at %lld, but the model knows 0 to %lld", (long long)i, p->ids[k],
+                               (long long)k, (long long)r->vocab - 1);
+    }
+    if (r->s->n_stop > STOP_MAX)
+        return err_set(e, ERR_USAGE, "rollout: %d stop strings, at most %d are taken", r->s->n_stop, STOP_MAX);
+    return ERR_OK;
+}
+
+static void cancel(struct rollout *r)
+{
+    for (int64_t i = 0; i < r->n_seqs; i++)
+        if (r->seqs[i].used) {
+            tok_stream_end(r->seqs[i].stream, &r->seqs[i].text);
+            finish(r, &r->seqs[i], ROLLOUT_cancelled, r->seqs[i].text.n);
+        }
+    for (int64_t i = 0; i < r->n_seqs; i++)
+        if (r->groups[i].used) {
+            const struct rollout_prompt *p = &r->prompts[r->groups[i].prompt];
+            for (int64_t k = r->groups[i].admitted; k < p->samples; k++)
+                r->out[r->offset[r->groups[i].prompt] + k] =
+                    (struct rollout_sample){.prompt = r->groups[i].prompt, .sample = p->first + k, .stop = ROLLOUT_cancelled, .text = STR("")};
+        }
+    for (; r->next_prompt < r->n_prompts; r->next_prompt++)
+        end_empty(r, r->next_prompt, ROLLOUT_cancelled);
+}
+
+/* Forgets the last call: every page is free, nothing runs. */
+static void reset(struct rollout *r)
+{
+    r->n_free = r->n_pages;
+    for (int64_t i = 0; i < r->n_pages; i++)
+        r->free[i] = (int32_t)(r->n_pages - 1 - i);
+    for (int64_t i = 0; i < r->n_seqs; i++)
+        r->seqs[i].used = r->groups[i].used = 0;
+    r->next_prompt = 0;
+    r->stats = (struct rollout_stats){0};
+}
+
+static err_code loop(struct rollout *r, int64_t total, struct err *e)
+{
+    struct seq **ready = ARENA_NEW(r->results, struct seq *, r->n_seqs);
+    struct pass p = {.row_seq = ARENA_NEW(r->results, struct seq *, 2 * r->n_seqs), .row_group = ARENA_NEW(r->results, struct group *, 2 * r->n_seqs)};
+    int64_t idle = 0; /* turns without a pass: an admission comes after each but the last */
+    while (r->stats.samples < total) {
+        if (stop_requested()) {
+            cancel(r);
+            return err_set(e, ERR_CANCELLED, "rollout: interrupted");
+        }
+        admit(r);
+        TRY(draw(r, ready, p.n_rows, e));
+        build(r, &p);
+        if (p.step.b.n_tok > 0)
+            run_pass(r, &p), idle = 0;
+        else if (r->stats.samples < total && idle++ > 1)
+            BUG("rollout: nothing to do, yet %lld of %lld samples are missing", (long long)(total - r->stats.samples), (long long)total);
+    }
+    return ERR_OK;
+}
+
+err_code rollout_run(struct rollout *r, const struct rollout_prompt *p, int64_t n, const struct rollout_sampling *s,
+                     const struct rollout_hooks *hooks, struct arena *mem, const struct rollout_sample **out,
+                     struct rollout_stats *stats, struct err *e)
+{
+    double began = clock_now();
+    r->prompts = p, r->n_prompts = n, r->s = s, r->hooks = hooks, r->results = mem;
+    TRY(check(r, e));
+    if (par_threads() > r->n_scratch)
+        BUG("rollout: opened with %d threads, run with %d", r->n_scratch, par_threads());
+    reset(r);
+    int64_t total = 0;
+    r->offset = ARENA_NEW(mem, int64_t, n + 1);
+    for (int64_t i = 0; i < n; i++) {
+        r->offset[i] = total;
+        total += p[i].samples;
+    }
+    r->out = ARENA_NEW(mem, struct rollout_sample, total + 1);
+    err_code rc = loop(r, total, e);
+    r->stats.seconds = clock_now() - began;
+    if (stats)
+        *stats = r->stats;
+    if (rc == ERR_OK || rc == ERR_CANCELLED)
+        *out = r->out;
+    return rc;
+}
