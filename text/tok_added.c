@@ -41,7 +41,8 @@ static void trie_add(struct tok_trie *tr, struct str s, int32_t token)
         }
         at = c;
     }
-    tr->node[at].token = token;
+    if (tr->node[at].token < 0)
+        tr->node[at].token = token;
 }
 
 /* ---- listing ------------------------------------------------------------------------------ */
@@ -165,9 +166,11 @@ err_code tok_open_tries(struct tok *t, struct err *e)
         if (rc != ERR_OK)
             return rc;
         t->added_of[a->id] = i;
-        if (a->match.n)
-            trie_add(a->normalized ? &t->normed : &t->raw, a->match, i);
     }
+    for (int special = 1; special >= 0; special--) /* of equal texts the first counts, special ones first */
+        for (int32_t i = 0; i < t->n_added; i++)
+            if (t->added[i].match.n && t->added[i].special == special)
+                trie_add(t->added[i].normalized ? &t->normed : &t->raw, t->added[i].match, i);
     return ERR_OK;
 }
 

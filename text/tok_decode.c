@@ -223,9 +223,7 @@ static void token_steps(struct tok_stream *s)
         case TOK_DEC_REPLACE: replace_all(&s->one, f->what, f->with, &s->two); break;
         case TOK_DEC_STRIP: strip_token(f, &s->one); break;
         case TOK_DEC_METASPACE:
-            if (s->index == 0 && f->drop_first && str_starts(sbuf_str(&s->one), f->what))
-                drop_front(&s->one, f->what.n);
-            replace_all(&s->one, f->what, STR(" "), &s->two);
+            replace_all(&s->one, f->what, s->index == 0 && f->drop_first ? STR("") : STR(" "), &s->two);
             break;
         case TOK_DEC_WORDPIECE: word_piece(f, s->index, &s->one, &s->two); break;
         case TOK_DEC_SUFFIX:
@@ -278,6 +276,12 @@ static int known(const struct tok *t, int32_t id)
     return id >= 0 && id < t->n_ids && (tok_is_added(t, id) || (id < t->im.n_ids && t->im.flags[id]));
 }
 
+/* What the decoder starts from: a normalized added token as it was normalized, as the reference has it. */
+static struct str spelled(const struct tok *t, int32_t id)
+{
+    return tok_is_added(t, id) ? t->added[t->added_of[id]].match : tok_name(t, id);
+}
+
 void tok_stream_push(struct tok_stream *s, int32_t id, struct sbuf *out)
 {
     const struct tok *t = s->t;
@@ -286,7 +290,7 @@ void tok_stream_push(struct tok_stream *s, int32_t id, struct sbuf *out)
     sbuf_clear(&s->one);
     if (!t->has_decoder && s->index > 0)
         sbuf_addc(&s->one, ' ');
-    sbuf_add(&s->one, decoder_of(t, TOK_DEC_BYTES) ? (struct str){t->piece + t->piece_at[id], t->piece_at[id + 1] - t->piece_at[id]} : tok_name(t, id));
+    sbuf_add(&s->one, decoder_of(t, TOK_DEC_BYTES) ? (struct str){t->piece + t->piece_at[id], t->piece_at[id + 1] - t->piece_at[id]} : spelled(t, id));
     token_steps(s);
     s->index++;
     const struct tok_dec *suffix = decoder_of(t, TOK_DEC_SUFFIX);
@@ -371,11 +375,11 @@ struct str tok_bytes(const struct tok *t, int32_t id)
 static void put_piece(struct tok_stream *s, int32_t id, struct sbuf *all)
 {
     const struct tok *t = s->t;
-    struct str name = tok_name(t, id);
     int64_t n;
     sbuf_clear(&s->one);
     if (!known(t, id))
         return;
+    struct str name = spelled(t, id);
     if (decoder_of(t, TOK_DEC_BYTES)) {
         char *room = sbuf_room(&s->one, name.n);
         sbuf_add(all, tok_name_bytes(name, room, &n) ? (struct str){room, n} : name);

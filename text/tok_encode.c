@@ -230,24 +230,58 @@ static err_code encode_raw_gap(struct tok_enc *enc, int64_t b, int64_t e, struct
     return rc;
 }
 
-/* ByteLevel post-processor with trim_offsets: spaces at a token's ends are not counted. */
-static void trim_offsets(const struct tok *t, struct tok_ids *out)
+/* Bytes of the space at s[at], or before it; 0 when there is none. In a token of the byte alphabet only ' ' is one. */
+static int64_t space_at(const struct tok *t, int32_t id, struct str s, int64_t at)
+{
+    uint32_t c;
+    if (!tok_is_added(t, id))
+        return at < s.n && s.p[at] == ' ';
+    int n = utf8_decode(s, at, &c);
+    return n && uni_is_space(c) ? n : 0;
+}
+
+static int64_t space_before(const struct tok *t, int32_t id, struct str s, int64_t at)
+{
+    int64_t b = at;
+    if (at == 0)
+        return 0;
+    if (!tok_is_added(t, id))
+        return s.p[at - 1] == ' ';
+    while (b > 0 && ((unsigned char)s.p[--b] & 0xC0) == 0x80)
+        ;
+    return space_at(t, id, s, b);
+}
+
+/* e less n characters but not below b; e when the text has no n characters before it. */
+static int64_t chars_back(struct str s, int64_t e, int64_t n, int64_t b)
+{
+    int64_t at = e;
+    for (; n > 0; n--) {
+        if (at == 0)
+            return e;
+        while (--at > 0 && ((unsigned char)s.p[at] & 0xC0) == 0x80)
+            ;
+    }
+    return at > b ? at : b;
+}
+
+/* ByteLevel post-processor with trim_offsets: white space at a token's ends is not counted, one per character as the
+ * reference does. Of an added token it looks at the text it took, white space around it included. */
+static void trim_offsets(const struct tok *t, struct str text, struct tok_ids *out)
 {
     for (int64_t i = 0; i < out->n; i++) {
-        struct str s = tok_bytes(t, out->id[i]);
-        int64_t lead = 0, trail = 0, b = out->begin[i], e = out->end[i];
-        for (uint32_t c, n; lead < s.n && (n = (uint32_t)utf8_decode(s, lead, &c)) && uni_is_space(c) && (c == ' ' || tok_is_added(t, out->id[i]));)
-            lead += n;
-        while (trail < s.n && s.p[s.n - 1 - trail] == ' ')
+        int64_t b = out->begin[i], e = out->end[i], lead = 0, trail = 0;
+        struct str s = tok_is_added(t, out->id[i]) ? str_sub(text, b, e) : tok_bytes(t, out->id[i]);
+        for (int64_t at = 0, k; (k = space_at(t, out->id[i], s, at)) > 0; at += k)
+            lead++;
+        for (int64_t at = s.n, k; (k = space_before(t, out->id[i], s, at)) > 0; at -= k)
             trail++;
-        if (lead && (i == 0 || b == 0) && t->trim_prefix)
-            lead--;
-        if (lead)
-            b = b + lead < e ? b + lead : e;
-        if (trail && e >= trail)
-            e = e - trail > b ? e - trail : b;
+        if (lead == 1 && (i == 0 || b == 0) && t->trim_prefix) /* the space that was put in front; more are the text's own */
+            lead = 0;
+        for (uint32_t c; lead > 0 && b < e; lead--)
+            b += utf8_decode(text, b, &c);
         out->begin[i] = b;
-        out->end[i] = e;
+        out->end[i] = chars_back(text, e, trail, b);
     }
 }
 
@@ -282,7 +316,7 @@ static err_code encode(struct tok_enc *enc, const struct tok_text *in, struct to
             TRY(encode_raw_gap(enc, g.b, g.e, e));
     }
     if (in->offsets && t->trim_offsets)
-        trim_offsets(t, out);
+        trim_offsets(t, s, out);
     return ERR_OK;
 }
 

@@ -42,19 +42,26 @@ static void put_range(void *ctx, uint32_t first, uint32_t last)
         sbuf_addf(b, "\\x{%X}-\\x{%X}", first, last);
 }
 
-/* A class item: inside brackets its ranges join the others, negated ones as a nested set. */
+/* A class item: inside brackets its ranges join the others, negated ones as a nested set. Outside of them (?i) does not
+ * fold a property, though it folds a set. */
 static err_code put_class(struct sbuf *out, struct str name, int negated, int in_class, struct err *e)
 {
     int bracket = negated || !in_class;
+    if (!in_class)
+        sbuf_adds(out, "(?-i:");
     if (bracket)
         sbuf_adds(out, negated ? "[^" : "[");
     int64_t before = out->n;
-    if (!uni_property(name, put_range, out))
+    if (!in_class && str_eq(name, STR("word")))
+        uni_ranges_word(0, put_range, out);
+    else if (!uni_property(name, put_range, out))
         return err_set(e, ERR_UNSUPPORTED, "the property \\p{%.*s} of a pattern is not known", STR_ARG(name));
     if (out->n == before)
         return err_set(e, ERR_UNSUPPORTED, "the property \\p{%.*s} of a pattern has no characters", STR_ARG(name));
     if (bracket)
         sbuf_addc(out, ']');
+    if (!in_class)
+        sbuf_addc(out, ')');
     return ERR_OK;
 }
 
@@ -77,7 +84,7 @@ static err_code put_property(struct str s, int64_t *at, int in_class, struct sbu
 /* [:name:] inside a class. */
 static err_code put_posix(struct str s, int64_t *at, struct sbuf *out, struct err *e)
 {
-    static const char *const known[] = {"space", "digit", "word", "ascii", "cntrl"};
+    static const char *const known[] = {"space", "digit", "word", "ascii", "cntrl", "punct"};
     int64_t close = str_find(s, STR(":]"), *at + 2), from = *at + 2;
     int negated = from < s.n && s.p[from] == '^';
     struct str name = str_sub(s, from + negated, close < 0 ? s.n : close);

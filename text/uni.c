@@ -118,7 +118,7 @@ static const struct {
     {"finalpunctuation", UNI_BIT(Pf)}, {"otherpunctuation", UNI_BIT(Po)}, {"mathsymbol", UNI_BIT(Sm)}, {"currencysymbol", UNI_BIT(Sc)},
     {"modifiersymbol", UNI_BIT(Sk)}, {"othersymbol", UNI_BIT(So)}, {"spaceseparator", UNI_BIT(Zs)}, {"lineseparator", UNI_BIT(Zl)},
     {"paragraphseparator", UNI_BIT(Zp)}, {"control", UNI_BIT(Cc)}, {"format", UNI_BIT(Cf)}, {"surrogate", UNI_BIT(Cs)}, {"privateuse", UNI_BIT(Co)},
-    {"unassigned", UNI_BIT(Cn)}, {"digit", UNI_BIT(Nd)}, {"cntrl", UNI_BIT(Cc)},
+    {"unassigned", UNI_BIT(Cn)}, {"digit", UNI_BIT(Nd)}, {"cntrl", UNI_BIT(Cc)}, {"punct", UNI_P | UNI_S},
 };
 
 static uint32_t cats_named(const char *name)
@@ -147,18 +147,21 @@ static void ranges_of_cats(uint32_t cats, uni_range_fn *fn, void *ctx)
     }
 }
 
-static int is_onig_word(uint32_t c)
+/* Oniguruma's \w takes in six signs of Latin-1, but not inside brackets. */
+static int is_onig_word(uint32_t c, int in_class)
 {
-    return uni_in(c, WORD_CATS) || in_ranges(c, alphabetic_symbols, 4) || c == 0xB2 || c == 0xB3 || c == 0xB9 || (c >= 0xBC && c <= 0xBE);
+    if (uni_in(c, WORD_CATS) || in_ranges(c, alphabetic_symbols, 4))
+        return 1;
+    return !in_class && (c == 0xB2 || c == 0xB3 || c == 0xB9 || (c >= 0xBC && c <= 0xBE));
 }
 
-void uni_ranges_word(uni_range_fn *fn, void *ctx)
+void uni_ranges_word(int in_class, uni_range_fn *fn, void *ctx)
 {
     for (uint32_t c = 0; c <= 0x10FFFF; c++) {
-        if (!is_onig_word(c))
+        if (!is_onig_word(c, in_class))
             continue;
         uint32_t first = c;
-        while (c < 0x10FFFF && is_onig_word(c + 1))
+        while (c < 0x10FFFF && is_onig_word(c + 1, in_class))
             c++;
         fn(ctx, first, c);
     }
@@ -174,7 +177,7 @@ int uni_property(struct str name, uni_range_fn *fn, void *ctx)
         return 1;
     }
     if (!strcmp(key, "word"))
-        return uni_ranges_word(fn, ctx), 1;
+        return uni_ranges_word(1, fn, ctx), 1;
     if (!strcmp(key, "any"))
         return fn(ctx, 0, 0x10FFFF), 1;
     if (!strcmp(key, "ascii"))

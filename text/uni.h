@@ -33,7 +33,7 @@ int uni_lower(uint32_t c, uint32_t out[3]); /* count; 1 and itself for most */
  * '_' do not count. fn is called with ascending ranges. 0: unknown name. */
 typedef void uni_range_fn(void *ctx, uint32_t first, uint32_t last);
 int uni_property(struct str name, uni_range_fn *fn, void *ctx);
-void uni_ranges_word(uni_range_fn *fn, void *ctx); /* \w of Oniguruma */
+void uni_ranges_word(int in_class, uni_range_fn *fn, void *ctx); /* \w of Oniguruma, outside or inside brackets */
 
 enum uni_form { UNI_NFC, UNI_NFD, UNI_NFKC, UNI_NFKD };
 /* 1 when a quick look shows that s is in the form already (0: unknown). s is valid UTF-8. */
