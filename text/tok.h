@@ -65,9 +65,11 @@ struct tok_image {
 
 struct tok_image_head;
 
-/* Builds an image from a tokenizer.json, or from (name, rank) lists of a rank file. */
+/* Builds an image from a tokenizer.json, or from tokens by rank (p NULL: no such rank). */
 err_code tok_build_json(struct str json, const char *path, struct tok_image *im, struct err *e);
-err_code tok_build_ranks(struct str file, const char *path, const char *config, struct tok_image *im, struct err *e);
+err_code tok_build_ranks(const struct str *token, int64_t n, struct str config, const char *path, struct tok_image *im, struct err *e);
+/* Takes the image over. config: bos_token and so on, may be NULL. */
+err_code tok_from_image(struct tok_image *im, const char *path, const json_t *config, struct tok **out, struct err *e);
 void tok_image_release(struct tok_image *im);
 
 /* The cache of images: key = hash of the source bytes. tok_cache_put never fails: a cache is a matter of time. */
@@ -227,6 +229,7 @@ struct tok {
     int32_t n_added, cap_added, max_added; /* max_added: highest id, -1 */
     uint32_t *added_table; /* index + 1 by text */
     int64_t added_slots;
+    int listed_ids;        /* rank files: special tokens have the ids their scheme lists */
     struct tok_trie raw, normed;
     int32_t *added_of;     /* [n_ids] index in added, or -1 */
     struct tok_norm *norm;
@@ -256,7 +259,7 @@ err_code tok_open_post(struct tok *t, const json_t *v, struct err *e);
 err_code tok_open_dec(struct tok *t, const json_t *v, struct err *e);
 err_code tok_open_added(struct tok *t, const json_t *list, struct err *e);
 err_code tok_open_pieces(struct tok *t, struct err *e);
-err_code tok_add_token(struct tok *t, const struct tok_added *a, struct err *e);
+err_code tok_add_token(struct tok *t, const struct tok_added *a, struct err *e); /* a->id -1: the next free one */
 int32_t tok_added_find(const struct tok *t, struct str text); /* index, or -1 */
 void tok_added_free(struct tok *t);
 struct str tok_keep(struct tok *t, struct str s); /* copy in t->mem */

@@ -124,7 +124,7 @@ err_code tok_add_token(struct tok *t, const struct tok_added *a, struct err *e)
         return err_set(e, ERR_DATA, "an added token is not UTF-8");
     int32_t i = tok_added_find(t, a->text);
     if (i < 0) {
-        int32_t id = id_for(t, a->text);
+        int32_t id = a->id >= 0 ? a->id : id_for(t, a->text);
         if (id >= TOK_MAX_IDS)
             return err_set(e, ERR_LIMIT, "more than %d tokens", TOK_MAX_IDS);
         int64_t cap = t->cap_added;

@@ -49,7 +49,10 @@ struct build {
     struct tok_image *im;
     struct str *name;   /* [n_ids] borrowed; p NULL: no such id */
     uint32_t *made;     /* [n_merges] */
-    uint32_t (*pair)[2];
+    struct build_pair {
+        uint32_t left, right, rank;
+    } *pair;            /* [n_pairs] */
+    int64_t n_pairs;
     uint32_t *table;    /* ids by spelling while building */
     int64_t mask;
     char *config;
@@ -171,30 +174,31 @@ static uint32_t *find_table(const struct tok_image *im, const struct strings *te
 static uint64_t *pair_table(const struct build *b, int64_t *size)
 {
     const struct tok_image *im = b->im;
-    *size = table_size(im->n_merges);
+    *size = table_size(b->n_pairs);
     uint64_t *pair = malloc((size_t)*size * sizeof *pair), mask = (uint64_t)*size - 1;
     if (!pair)
         BUG("out of memory for %d merges", im->n_merges);
     memset(pair, 0xFF, (size_t)*size * sizeof *pair);
-    for (int64_t r = 0; r < im->n_merges; r++) {
-        uint64_t key = (uint64_t)b->pair[r][0] << im->id_bits | b->pair[r][1], i = tok_mix(key) >> 20 & mask;
+    for (int64_t k = 0; k < b->n_pairs; k++) {
+        uint64_t key = (uint64_t)b->pair[k].left << im->id_bits | b->pair[k].right, i = tok_mix(key) >> 20 & mask;
         while (pair[i] != ~0ull && pair[i] >> im->rank_bits != key)
             i = (i + 1) & mask;
-        pair[i] = key << im->rank_bits | (uint64_t)r;
+        pair[i] = key << im->rank_bits | b->pair[k].rank;
     }
     return pair;
 }
 
-/* 1 when no merge uses a symbol that a later merge makes: then the queue of a long word is monotone. */
+/* 1 when no merge uses a symbol that a merge of the same or a later rank makes: then the queue of a long word is monotone. */
 static int is_monotone(const struct build *b)
 {
-    const struct tok_image *im = b->im;
-    int64_t *last = need(im->n_ids, sizeof *last); /* 1 + rank of the last merge that makes the id */
+    int64_t *last = need(b->im->n_ids, sizeof *last); /* 1 + rank of the last merge that makes the id */
     int ok = 1;
-    for (int64_t r = 0; r < im->n_merges; r++)
-        last[b->made[r]] = r + 1;
-    for (int64_t r = 0; r < im->n_merges && ok; r++)
-        ok = last[b->pair[r][0]] <= r && last[b->pair[r][1]] <= r;
+    for (int64_t k = 0; k < b->n_pairs; k++) {
+        uint32_t r = b->pair[k].rank;
+        last[b->made[r]] = last[b->made[r]] > r ? last[b->made[r]] : (int64_t)r + 1;
+    }
+    for (int64_t k = 0; k < b->n_pairs && ok; k++)
+        ok = last[b->pair[k].left] <= b->pair[k].rank && last[b->pair[k].right] <= b->pair[k].rank;
     free(last);
     return ok;
 }
@@ -305,6 +309,7 @@ static err_code read_merges(struct build *b, const json_t *merges, struct str pr
     if (n >= 1 << 28)
         return err_set(e, ERR_LIMIT, "model.merges has %lld entries", (long long)n);
     b->im->n_merges = (int32_t)n;
+    b->n_pairs = n;
     b->made = need(n, sizeof *b->made);
     b->pair = need(n, sizeof *b->pair);
     sbuf_init(&both, TOK_MAX_FILE);
@@ -320,8 +325,7 @@ static err_code read_merges(struct build *b, const json_t *merges, struct str pr
         int32_t l = by_name(b, left), rr = by_name(b, right), made = by_name(b, sbuf_str(&both));
         if (l < 0 || rr < 0 || made < 0)
             rc = err_set(e, ERR_DATA, "model.merges[%lld]: \"%.*s\" is not in the vocabulary", (long long)r, STR_ARG(l < 0 ? left : rr < 0 ? right : sbuf_str(&both)));
-        b->pair[r][0] = (uint32_t)l;
-        b->pair[r][1] = (uint32_t)rr;
+        b->pair[r] = (struct build_pair){(uint32_t)l, (uint32_t)rr, (uint32_t)r};
         b->made[r] = (uint32_t)made;
     }
     sbuf_release(&both);
@@ -404,6 +408,60 @@ err_code tok_build_json(struct str json, const char *path, struct tok_image *im,
         rc = b.config ? finish(&b, str_of(b.config), path, e) : err_set(e, ERR_DATA, "%s: cannot be written back as JSON", path);
     }
     json_decref(root);
+    build_free(&b);
+    return rc;
+}
+
+/* ---- rank files --------------------------------------------------------------------------- */
+
+/* Every way to cut a token into two tokens is a merge of that token's rank. */
+static void cut_tokens(struct build *b, const struct str *token)
+{
+    int64_t cap = 0;
+    for (int32_t id = 0; id < b->im->n_ids; id++)
+        for (int64_t k = 1; k < token[id].n; k++) {
+            int32_t left = by_name(b, str_sub(token[id], 0, k)), right = left < 0 ? -1 : by_name(b, str_sub(token[id], k, token[id].n));
+            if (right < 0)
+                continue;
+            b->pair = tok_grow(b->pair, &cap, b->n_pairs + 1, sizeof *b->pair);
+            b->pair[b->n_pairs++] = (struct build_pair){(uint32_t)left, (uint32_t)right, (uint32_t)id};
+        }
+}
+
+/* Spellings of the byte alphabet for tokens given as bytes. */
+static void spell(struct build *b, const struct str *token, struct sbuf *names)
+{
+    int64_t *at = need(b->im->n_ids + 1, sizeof *at);
+    for (int32_t id = 0; id < b->im->n_ids; id++) {
+        at[id] = names->n;
+        for (int64_t i = 0; i < token[id].n; i++) {
+            char u[4];
+            int n = utf8_encode(tok_byte_char((unsigned char)token[id].p[i]), u);
+            sbuf_add(names, (struct str){u, n});
+        }
+    }
+    at[b->im->n_ids] = names->n;
+    for (int32_t id = 0; id < b->im->n_ids; id++)
+        b->name[id] = token[id].p ? (struct str){names->p + at[id], at[id + 1] - at[id]} : (struct str){NULL, 0};
+    free(at);
+}
+
+err_code tok_build_ranks(const struct str *token, int64_t n, struct str config, const char *path, struct tok_image *im, struct err *e)
+{
+    struct build b = {.im = im};
+    struct sbuf names;
+    *im = (struct tok_image){.n_ids = (int32_t)n, .n_merges = (int32_t)n, .byte_level = 1, .ignore_merges = 1, .unk = -1};
+    b.name = need(n, sizeof *b.name);
+    b.made = need(n, sizeof *b.made);
+    memcpy(b.name, token, (size_t)n * sizeof *token); /* by bytes first: cuts are found by them */
+    for (int64_t i = 0; i < n; i++)
+        b.made[i] = (uint32_t)i;
+    index_names(&b);
+    cut_tokens(&b, token);
+    sbuf_init(&names, TOK_MAX_FILE);
+    spell(&b, token, &names);
+    err_code rc = finish(&b, config, path, e);
+    sbuf_release(&names);
     build_free(&b);
     return rc;
 }

@@ -20,8 +20,10 @@ static int flag(const json_t *o, const char *key, int def)
 
 static err_code read_added(struct tok *t, const json_t *o, struct err *e)
 {
-    struct tok_added a = {0};
+    struct tok_added a = {.id = -1};
     TRY(json_need_str(o, "content", &a.text, e));
+    if (t->listed_ids)
+        a.id = (int32_t)json_integer_value(json_object_get(o, "id"));
     a.single_word = (uint8_t)flag(o, "single_word", 0);
     a.lstrip = (uint8_t)flag(o, "lstrip", 0);
     a.rstrip = (uint8_t)flag(o, "rstrip", 0);
@@ -252,6 +254,19 @@ static struct tok *new_tok(void)
     arena_init(&t->mem, "tokenizer", 1LL << 30);
     t->max_added = -1;
     return t;
+}
+
+err_code tok_from_image(struct tok_image *im, const char *path, const json_t *config, struct tok **out, struct err *e)
+{
+    struct tok *t = new_tok();
+    t->im = *im;
+    t->listed_ids = 1;
+    err_code rc = open_all(t, path, config, NULL, e);
+    if (rc != ERR_OK)
+        tok_free(t);
+    else
+        *out = t;
+    return rc;
 }
 
 static err_code load_image(struct tok *t, const char *path, struct err *e)
