@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cmd/cmd.h"
+#include "rewards/rewards.h"
 #include "script/script.h"
 
 #define VERSION "0.1.0"
@@ -61,12 +62,15 @@ int cmd_dispatch(const char *command, const struct cmd_verb *verbs, int n, int a
     return v ? v->run(argc - 1, argv + 1) : unknown(head, verbs, n, argv[0]);
 }
 
-/* Every config key; as markdown it is the table of docs/config.md. */
-static int help_config(int markdown)
+/* The lists of other folders. `help config markdown` is docs/config.md. */
+static int help_list(int rewards, int markdown)
 {
     struct sbuf b;
     sbuf_init(&b, 1 << 20);
-    cfg_help(&b, markdown);
+    if (rewards)
+        reward_help(&b);
+    else
+        cfg_help(&b, markdown);
     fwrite(b.p, 1, (size_t)b.n, stdout);
     sbuf_release(&b);
     return 0;
@@ -84,8 +88,8 @@ int cmd_help(int argc, char **argv)
             printf("%4d  %-12s %s\n", err_exit(i), err_name(i), err_text(i));
         return 0;
     }
-    if (!strcmp(argv[0], "config"))
-        return help_config(argc > 1 && !strcmp(argv[1], "markdown"));
+    if ((!strcmp(argv[0], "config") && (argc == 1 || !strcmp(argv[1], "markdown"))) || !strcmp(argv[0], "rewards"))
+        return help_list(argv[0][0] == 'r', argc > 1);
     const struct cmd_verb *v = find(commands, N_COMMANDS, argv[0]);
     char help[] = "--help";
     char *ask[] = {help, NULL};

@@ -1,0 +1,116 @@
+/* lua: reward(row) of a user's file -> score[, outcome[, why]].
+ * Every call has a state of its own: a global or an upvalue that counts would make a score depend on the order in which threads
+ * take samples. A state costs some 50 us and the file's top level. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "core/file.h"
+#include "rewards/kind.h"
+
+enum { LUA_FILE_MAX = 16 << 20 };
+
+struct lua_reward {
+    struct sbuf text;
+    char *path;
+    struct script_limits limits;
+};
+
+static void lua_close_reward(void *self)
+{
+    struct lua_reward *l = self;
+    sbuf_release(&l->text);
+    free(l->path);
+    free(l);
+}
+
+/* A state that has run the file; *s is to be closed by the caller whatever the answer, NULL is possible. */
+static err_code load(const struct lua_reward *l, struct script **s, struct err *e)
+{
+    *s = NULL;
+    TRY(script_open(s, &l->limits, e));
+    return script_run(*s, sbuf_str(&l->text), l->path, e);
+}
+
+static err_code lua_open_reward(const struct cfg *c, void **self, struct err *e)
+{
+    struct lua_reward *l = calloc(1, sizeof *l);
+    struct script *s = NULL;
+    if (!l)
+        return err_set(e, ERR_LIMIT, "no memory for the lua reward");
+    sbuf_init(&l->text, LUA_FILE_MAX);
+    l->path = strdup(c->reward.lua);
+    l->limits = (struct script_limits){c->reward.lua_memory_mb << 20, c->reward.lua_instructions, c->reward.lua_wall_s};
+    err_code rc = !c->reward.lua[0] ? err_set(e, ERR_USAGE, "reward.list has lua: reward.lua must name the file") : file_read(c->reward.lua, &l->text, e);
+    if (rc == ERR_OK && (rc = load(l, &s, e)) == ERR_OK && !script_has(s, "reward"))
+        rc = err_set(e, ERR_USAGE, "'%s' defines no global function reward(row)", l->path);
+    script_close(s);
+    if (rc != ERR_OK) {
+        lua_close_reward(l);
+        return rc;
+    }
+    *self = l;
+    return ERR_OK;
+}
+
+/* [row] as JSON: text that is not UTF-8 gets U+FFFD, as everywhere a response is written. */
+static json_t *row_of(const struct reward_request *q)
+{
+    struct sbuf b;
+    json_t *v = NULL;
+    sbuf_init(&b, 1 << 28);
+    sbuf_adds(&b, "[{\"prompt\":");
+    json_put_str(&b, q->prompt);
+    sbuf_adds(&b, ",\"gold\":");
+    json_put_str(&b, q->gold);
+    sbuf_adds(&b, ",\"response\":");
+    json_put_str(&b, q->response);
+    sbuf_addf(&b, ",\"tokens\":%lld,\"stop\":", (long long)q->tokens);
+    json_put_str(&b, str_of(q->stop));
+    if (q->item) {
+        sbuf_adds(&b, ",\"item\":");
+        json_put_value(&b, q->item);
+    }
+    sbuf_adds(&b, "}]");
+    if (!b.full)
+        json_parse(sbuf_str(&b), &v, NULL);
+    sbuf_release(&b);
+    return v;
+}
+
+/* The results of reward(): what is not a score, an outcome and a reason is the author's mistake, so nobody's low score. */
+static void take(const json_t *out, const char *path, struct arena *mem, struct reward_verdict *v)
+{
+    const json_t *score = json_array_get(out, 0), *name = json_array_get(out, 1), *why = json_array_get(out, 2);
+    double x = json_is_number(score) ? json_number_value(score) : NAN;
+    enum reward_outcome o = x == 1 ? REWARD_RIGHT : x == 0 ? REWARD_WRONG : REWARD_SCORED;
+    if (json_is_string(name))
+        o = reward_outcome_find(str_of(json_string_value(name)));
+    if (name && !json_is_null(name) && (!json_is_string(name) || o == REWARD_N_OUTCOMES))
+        reward_say(v, mem, REWARD_CRASHED, 0, "%s: reward() returned an outcome that is not in the list of `hone help rewards`", path);
+    else if (!json_is_number(score) && reward_outcome_scored(o))
+        reward_say(v, mem, REWARD_CRASHED, 0, "%s: reward() returned no number as the score", path);
+    else
+        reward_say(v, mem, o, x, "%s", json_is_string(why) ? json_string_value(why) : "");
+}
+
+static void lua_score(void *self, int worker, const struct reward_request *q, struct arena *mem, struct reward_verdict *v)
+{
+    const struct lua_reward *l = self;
+    struct script *s = NULL;
+    struct err e = {0};
+    json_t *args = row_of(q), *out = NULL;
+    (void)worker;
+    err_code rc = args ? load(l, &s, &e) : err_set(&e, ERR_DATA, "the row is too large");
+    if (rc == ERR_OK)
+        rc = script_call(s, "reward", args, &out, &e);
+    int time = rc == ERR_LIMIT && s && script_ended(s) != SCRIPT_MEMORY;
+    script_close(s);
+    json_decref(args);
+    if (rc == ERR_OK)
+        take(out, l->path, mem, v);
+    else
+        reward_say(v, mem, time ? REWARD_TIMEOUT : REWARD_CRASHED, 0, "%s", e.msg);
+    json_decref(out);
+}
+
+const struct reward_kind reward_kind_lua = {.name = "lua", .open = lua_open_reward, .close = lua_close_reward, .score = lua_score};
