@@ -27,11 +27,12 @@ CDECL_BEGIN
 
 /* ---- items -------------------------------------------------------------------------------- *
  * An item is one JSON object in one form, whatever the file's:
- *   chat    {"messages":[...] , "tools"?, "documents"?, "answer"?, "meta"?}   ends with an assistant turn
+ *   chat    {"messages":[...] , "tools"?, "documents"?, "variables"?, "answer"?, "meta"?}   ends with an assistant turn
  *   prompt  the same, not ending with an assistant turn: something to sample from
- *   pair    {"prompt":[...], "chosen":[...], "rejected":[...], "tools"?, "meta"?}
+ *   pair    {"prompt":[...], "chosen":[...], "rejected":[...], "tools"?, "documents"?, "variables"?, "answer"?, "meta"?}
  *   text    {"text":"...", "meta"?}
- * "answer" is the gold answer of an RL row; fields nobody knows are kept in "meta". */
+ * "answer" is the gold answer of an RL row (a string, or a list or object as it was given); "variables" are
+ * template variables; fields nobody knows are kept in "meta". docs/data-formats.md. */
 
 #define DATA_FORMATS(X)                                                                            \
     X(openai, "messages: [{role, content}]; also under conversations")                             \
@@ -116,8 +117,11 @@ enum data_long { DATA_LONG_ERROR, DATA_LONG_DROP, DATA_LONG_TRUNCATE };
 
 struct data_render_opts {
     const char *model;      /* folder with tokenizer.json and, unless raw, a chat template */
+    const struct tok *tok;  /* the folder's tokenizer when it is loaded already (borrowed); NULL = load it */
     const char *which;      /* assistant turns that are supervised: "all", "last" or "text" (every byte) */
     const char *template_name; /* NULL = the default one */
+    const char *system;     /* data_prompt_ids alone: system message put before prompts that have none; NULL = none */
+    const char *now;        /* clock of templates, "YYYY-MM-DDTHH:MM:SS"; NULL = 2024-07-26T00:00:00, so that tokens do not depend on the day */
     double reasoning, tool_calls; /* factors on the weight of these parts; 1 = as the rest */
     int raw;                /* no template: contents one behind the other, then the end-of-text token */
     int keep_text;          /* store the rendered text beside the tokens */
@@ -138,8 +142,14 @@ struct data_render_stats {
 err_code data_render(struct store *s, int64_t snapshot, const struct data_render_opts *o, int64_t *recipe,
                      struct data_render_stats *st, struct err *e);
 
-/* One item, not stored: for `hone data show`. Arrays live in mem; weight[t] belongs to predicting ids[t]
- * from the tokens before it, weight[0] is 0. */
+/* One item at a time, with tokenizer and template kept open: `hone data show`, RL prompts. One renderer per thread. */
+struct data_renderer;
+err_code data_renderer_open(const struct data_render_opts *o, struct data_renderer **out, struct err *e);
+void data_renderer_close(struct data_renderer *r); /* NULL is fine */
+const struct tok *data_renderer_tok(const struct data_renderer *r);
+
+/* An item as it is trained on. Arrays live in mem; weight[t] belongs to predicting ids[t] from the tokens
+ * before it, weight[0] is 0. */
 struct data_row {
     struct str text;
     int64_t n;
@@ -149,8 +159,22 @@ struct data_row {
     const uint8_t *kind;  /* [n] enum tmpl_kind of its first byte */
     int64_t supervised;
 };
+/* ERR_DATA: a pair (it is two rows), or a template's error; no supervised token is not an error here. */
+err_code data_render_item(struct data_renderer *r, struct str kind, struct str body, struct arena *mem, struct data_row *out, struct err *e);
+/* The same without a renderer at hand: opens one, which costs a tokenizer load. */
 err_code data_render_one(struct str kind, struct str body, const struct data_render_opts *o, struct arena *mem,
                          struct data_row *out, struct err *e);
+
+/* An item as something to sample from: what comes before its last assistant turn, with the template's
+ * generation prompt behind it. Some 20 us for a short prompt; see data_item for the item, data_pick for the next one. */
+struct data_prompt {
+    struct str text;
+    const int32_t *ids;
+    int64_t n;
+    struct str answer;    /* the gold answer's text; JSON when it is a list or an object; n 0 = none */
+    struct str meta;      /* "meta" as JSON; n 0 = none */
+};
+err_code data_prompt_ids(struct data_renderer *r, struct str kind, struct str body, struct arena *mem, struct data_prompt *out, struct err *e);
 
 /* ---- packing ------------------------------------------------------------------------------ */
 
@@ -158,7 +182,7 @@ err_code data_render_one(struct str kind, struct str body, const struct data_ren
  * rows (0 = no limit). bin[i] = bin of row i, bins numbered by their first row in sorted order.
  * Of several bins with the least sufficient room, the one that came to that room last is taken.
  * det: a function of the arguments; rows of one length keep their order. cost: O(n + cap).
- * scratch holds 12 n + 9 cap bytes. Returns the number of bins. n < 2^31, cap < 2^24. */
+ * scratch holds 12 n + 9 cap bytes. Returns the number of bins. n < 2^31, cap <= 2^24. */
 int64_t data_pack(const int32_t *len, int64_t n, int32_t cap, int32_t max_rows, int32_t *bin, struct arena scratch);
 
 struct data_plan_opts {
@@ -215,8 +239,20 @@ err_code data_plan_step(struct data_plan *p, int64_t step, struct arena *mem, st
 
 /* ---- out ---------------------------------------------------------------------------------- */
 
-/* Items of a snapshot as JSON Lines in the given format (openai, sharegpt, prompt_answer, preference, text). */
+/* Items of a snapshot as JSON Lines in the given format (openai, sharegpt, prompt_completion,
+ * prompt_answer, preference, text); path "-" is standard output. ERR_UNSUPPORTED names the item that the format cannot hold. */
 err_code data_export(struct store *s, int64_t snapshot, enum data_format format, const char *path, int64_t *rows, struct err *e);
+
+/* ---- where a recipe came from ------------------------------------------------------------- */
+
+struct data_provenance {
+    char commit[65]; /* of the git repository that the path lies in; "" = in none, or one without a commit */
+    int dirty;       /* 1: tracked files differ from the commit, or the path itself is new */
+};
+/* path: a config file or its folder. No repository is not an error. ERR_IO: git cannot read the repository. */
+err_code data_provenance(const char *path, struct data_provenance *out, struct err *e);
+/* "3f2c… with changes", "" outside of git: for store_run_info.provenance. */
+void data_provenance_text(const struct data_provenance *p, char out[80]);
 
 CDECL_END
 

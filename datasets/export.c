@@ -171,12 +171,14 @@ static err_code write_items(struct store *s, const struct data_items *it, enum d
     return rc;
 }
 
-/* A regular file is written beside and renamed: it is either whole or as it was. */
+/* A regular file is written beside and renamed: it is either whole or as it was. A link or a device is written into. */
 static err_code write_file(struct store *s, const struct data_items *it, enum data_format format, const char *path, struct err *e)
 {
     char beside[PATH_MAX];
     struct stat st;
-    int direct = stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+    if (!strcmp(path, "-"))
+        return write_items(s, it, format, STDOUT_FILENO, "standard output", e);
+    int direct = lstat(path, &st) == 0 && !S_ISREG(st.st_mode);
     if (snprintf(beside, sizeof beside, direct ? "%s" : "%s.part", path) >= (int)sizeof beside)
         return err_set(e, ERR_IO, "cannot write '%s': bad path", path);
     int fd = open(beside, direct ? O_WRONLY | O_CLOEXEC : O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);

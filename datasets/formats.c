@@ -591,6 +591,13 @@ static err_code pair_answer(struct row *w, enum field f, int32_t skip)
     return w->ends_with_assistant ? ERR_OK : err_set(w->e, ERR_DATA, "%s does not end with an assistant message", field_name[f].p);
 }
 
+/* A list of messages that begins with the assistant: what follows a prompt, not a whole conversation. */
+static int answers(const struct row *w, int32_t list)
+{
+    int32_t role = w->t->node[list].n ? data_tape_get(w->t, list + 1, "role") : -1;
+    return role >= 0 && type_of(w, role) == TAPE_STRING && data_tape_is(w->t, role, "assistant");
+}
+
 static err_code read_preference(struct row *w)
 {
     enum field p = ANY(w, PROMPTS, F_instruction);
@@ -598,7 +605,7 @@ static err_code read_preference(struct row *w)
         return err_set(w->e, ERR_DATA, "no %s", has(w, F_chosen) ? "rejected" : "chosen");
     int32_t a = w->field[F_chosen], b = w->field[F_rejected], skip = 0;
     int lists = type_of(w, a) == TAPE_ARRAY && type_of(w, b) == TAPE_ARRAY;
-    if (lists)
+    if (lists && !(p != N_FIELDS && answers(w, a))) /* answers to the prompt may begin alike */
         skip = common_prefix(w, a, b);
     if (p == N_FIELDS && !lists)
         return err_set(w->e, ERR_DATA, "chosen and rejected are texts, but there is no prompt");

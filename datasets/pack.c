@@ -4,7 +4,7 @@
 #include "datasets/datasets.h"
 
 struct frees {      /* which amounts of free space some open bin has */
-    uint64_t *level[4];
+    uint64_t *level[5];
     int levels;
 };
 
@@ -14,9 +14,9 @@ static void frees_init(struct frees *f, int32_t cap, struct arena *mem)
     *f = (struct frees){0};
     do {
         n = (n + 63) / 64;
-        assert(f->levels < 4 || n == 1);
+        assert(f->levels < 5);
         f->level[f->levels++] = ARENA_NEW(mem, uint64_t, n);
-    } while (n > 1 && f->levels < 4);
+    } while (n > 1);
 }
 
 static void set(struct frees *f, int64_t i)
@@ -71,7 +71,7 @@ static int32_t *order(const int32_t *len, int64_t n, int32_t cap, struct arena *
 
 int64_t data_pack(const int32_t *len, int64_t n, int32_t cap, int32_t max_rows, int32_t *bin, struct arena scratch)
 {
-    assert(n >= 0 && n <= INT32_MAX && cap >= 1 && cap < (1 << 24));
+    assert(n >= 0 && n <= INT32_MAX && cap >= 1 && cap <= (1 << 24));
     struct frees f;
     int32_t *by = order(len, n, cap, &scratch);
     int32_t *head = ARENA_NEW(&scratch, int32_t, (int64_t)cap + 1); /* bin + 1 that came to this free space last */

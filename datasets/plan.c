@@ -61,9 +61,9 @@ static err_code load_rows(struct data_plan *p, struct err *e)
 
 static err_code check_opts(struct data_plan_opts *o, struct err *e)
 {
-    if (o->cap < 1 || o->cap >= 1 << 24 || o->leaves < 1 || o->max_rows < 0 || o->max_rows > INT32_MAX || o->window < 0)
+    if (o->cap < 1 || o->cap > 1 << 24 || o->leaves < 1 || o->max_rows < 0 || o->max_rows > INT32_MAX || o->window < 0)
         return err_set(e, ERR_USAGE, "plan: cap %lld (1..%d), leaves %lld, max_rows %lld or window %lld is out of bounds", (long long)o->cap,
-                       (1 << 24) - 1, (long long)o->leaves, (long long)o->max_rows, (long long)o->window);
+                       1 << 24, (long long)o->leaves, (long long)o->max_rows, (long long)o->window);
     if (o->max_len == 0)
         o->max_len = o->cap;
     if (o->max_len < 2 || o->max_len > o->cap)

@@ -7,9 +7,9 @@ err_code store_run_begin(struct store *s, const struct store_run_info *info, str
 {
     int64_t id = 0;
     TRY(store_begin(s, e));
-    err_code rc = store_exec(s, e, "INSERT INTO runs(kind, name, config, code, seed, snapshot) VALUES(?,?,?,?,?,nullif(?,0))", "ttttii",
+    err_code rc = store_exec(s, e, "INSERT INTO runs(kind, name, config, code, seed, snapshot, provenance) VALUES(?,?,?,?,?,nullif(?,0),nullif(?,''))", "ttttiit",
                              info->kind, info->name, info->config ? info->config : "", info->code ? info->code : "", info->seed,
-                             info->snapshot);
+                             info->snapshot, info->provenance);
     if (rc == ERR_OK) {
         id = store_last_id(s);
         rc = store_exec(s, e, "INSERT INTO attempts(run, attempt, first_step, pid, code) VALUES(?,1,0,?,?)", "iit", id,

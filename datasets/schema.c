@@ -57,7 +57,7 @@ static const char data_tables[] =
 
 static const char run_tables[] =
     "CREATE TABLE runs(id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, code TEXT NOT NULL,"
-    " seed INTEGER NOT NULL, snapshot INTEGER REFERENCES snapshots, status TEXT, why TEXT, config TEXT NOT NULL,"
+    " provenance TEXT, seed INTEGER NOT NULL, snapshot INTEGER REFERENCES snapshots, status TEXT, why TEXT, config TEXT NOT NULL,"
     " began_at TEXT NOT NULL DEFAULT(strftime('%Y-%m-%dT%H:%M:%fZ')), ended_at TEXT);"
     "CREATE INDEX runs_name ON runs(name);"
     "CREATE TABLE attempts(run INTEGER NOT NULL REFERENCES runs, attempt INTEGER NOT NULL, first_step INTEGER NOT NULL,"

@@ -91,6 +91,7 @@ struct store_run_info {
     const char *name;    /* how a resume finds it: the output folder */
     const char *config;  /* the full effective configuration, as text */
     const char *code;    /* version of the program */
+    const char *provenance; /* commit of the recipe, see data_provenance; NULL = none */
     int64_t seed;
     int64_t snapshot;    /* data it reads, see data_plan_snapshot; 0 = none */
 };

@@ -501,6 +501,57 @@ static void own_items(void **state)
     store_close(s);
 }
 
+static void run_git(const char *args)
+{
+    char cmd[900];
+    snprintf(cmd, sizeof cmd, "cd %s/repo && git -c user.name=t -c user.email=t@t -c init.defaultBranch=main %s >/dev/null 2>&1", work_dir, args);
+    assert_int_equal(system(cmd), 0);
+}
+
+static void provenance_names_the_commit(void **state)
+{
+    (void)state;
+    struct data_provenance p;
+    struct err w = {0};
+    char text[80], first[80];
+    if (system("git --version >/dev/null 2>&1")) {
+        print_message("skip: no git program here\n");
+        return;
+    }
+    setenv("GIT_CEILING_DIRECTORIES", "/tmp", 1);
+    MUST(file_mkdirs(in_dir("repo/sub"), e));
+    MUST(data_provenance(in_dir("repo"), &p, e));
+    assert_true(p.commit[0] == 0 && p.dirty == 0);
+    run_git("init");
+    write_file("repo/a.lua", "x = 1");
+    MUST(data_provenance(in_dir("repo/a.lua"), &p, e));
+    data_provenance_text(&p, text);
+    assert_string_equal(text, "no commit");
+    run_git("add a.lua");
+    run_git("commit -m one");
+    MUST(data_provenance(in_dir("repo/a.lua"), &p, e));
+    assert_true(strlen(p.commit) == 40 && p.dirty == 0);
+    data_provenance_text(&p, first);
+    assert_string_equal(first, p.commit);
+    write_file("repo/sub/new.lua", "x = 2"); /* new: dirty where it is asked about, not elsewhere */
+    MUST(data_provenance(in_dir("repo/sub/new.lua"), &p, e));
+    assert_int_equal(p.dirty, 1);
+    MUST(data_provenance(in_dir("repo/a.lua"), &p, e));
+    assert_int_equal(p.dirty, 0);
+    write_file("repo/a.lua", "x = 3");
+    MUST(data_provenance(in_dir("repo/sub"), &p, e));
+    data_provenance_text(&p, text);
+    assert_int_equal(p.dirty, 1);
+    assert_true(!strncmp(text, first, 40) && strstr(text, " with changes"));
+    assert_int_equal(data_provenance(in_dir("nowhere"), &p, &w), ERR_IO);
+    /* and the run keeps it */
+    struct store *s = fresh_store("prov.db");
+    struct store_run r;
+    MUST(store_run_begin(s, &(struct store_run_info){.kind = "sft", .name = "x", .provenance = text}, &r, e));
+    assert_int_equal(number(s, "SELECT count(*) FROM runs WHERE provenance LIKE '% with changes'"), 1);
+    store_close(s);
+}
+
 int main(void)
 {
     if (!mkdtemp(work_dir))
@@ -510,7 +561,7 @@ int main(void)
         cmocka_unit_test(again_adds_nothing), cmocka_unit_test(map_and_forced_formats), cmocka_unit_test(arrays_and_odd_files),
         cmocka_unit_test(stops_at_bad), cmocka_unit_test(threads_give_the_same_rows), cmocka_unit_test(killed_at_every_write),
         cmocka_unit_test(disk_full_and_read_errors), cmocka_unit_test(snapshots_split_and_exclude), cmocka_unit_test(walk_is_fair),
-        cmocka_unit_test(own_items),
+        cmocka_unit_test(own_items), cmocka_unit_test(provenance_names_the_commit),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     file_remove_tree(work_dir, NULL);
