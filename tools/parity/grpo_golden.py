@@ -161,7 +161,7 @@ def gspo_wide(new):
 def cispo(new):
     a = advantages(around_mean(0, 1e-8), REWARDS)
     def term(i, t, n):
-        weight = clamp(math.exp((n[i][t] - OLD[i][t]).real), 0, 1.2)  # real: stop-gradient
+        weight = clamp(math.exp((n[i][t] - OLD[i][t]).real), 0, 1.28)  # real: stop-gradient
         return -weight * a[i] * n[i][t]
     return mean_of_tokens(term, new)
 
