@@ -119,8 +119,10 @@ err_code cfg_check(const struct cfg *c, const char *job, struct err *e)
         TRY(need(c->reward.list[0] != 0, "reward.list (what a response earns)", job, e));
         TRY(check_reward(c, e));
     }
-    if (grpo)
+    if (grpo) {
+        TRY(need(c->train.steps > 0, "train.steps (prompts are drawn without end)", job, e));
         TRY(check_grpo(c, e));
+    }
     return ERR_OK;
 }
 
