@@ -1,0 +1,223 @@
+/* The checker: one call from two strings to an outcome. */
+#include "rewards/math.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/err.h"
+#include "rewards/math_ball.h"
+#include "rewards/math_int.h"
+
+enum { ARENA_BYTES = 512 << 20, SHOW_BYTES = 1 << 16, SLACK = 64 };
+
+static const char *const outcome_names[] = {
+#define X(name, text, meaning) text,
+    MATH_OUTCOME_LIST(X)
+#undef X
+};
+
+const char *math_outcome_name(enum math_outcome o)
+{
+    assert((unsigned)o < MATH_OUTCOME_N);
+    return outcome_names[o];
+}
+
+void *math_new(struct math_checker *m, int64_t bytes)
+{
+    math_spend(m, bytes / 512);
+    return arena_alloc(&m->mem, bytes > 0 ? bytes : 1, 1);
+}
+
+void math_why(struct math_checker *m, const char *fmt, ...)
+{
+    if (!strchr(fmt, '%')) {
+        m->why = fmt;
+        return;
+    }
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(m->why_buf, sizeof m->why_buf, fmt, ap);
+    va_end(ap);
+    m->why = m->why_buf;
+}
+
+struct math_checker *math_open(void)
+{
+    struct math_checker *m = calloc(1, sizeof *m);
+    struct ball_ctx *b = calloc(1, sizeof *b);
+    if (!m || !b)
+        BUG("out of memory");
+    arena_init(&m->mem, "math", ARENA_BYTES);
+    m->balls = b;
+    ball_setup(b);
+    math_lex_init();
+    for (int i = 0; i < 2; i++)
+        sbuf_init(&m->show[i], SHOW_BYTES);
+    return m;
+}
+
+void math_close(struct math_checker *m)
+{
+    if (!m)
+        return;
+    for (int i = 0; i < 2; i++)
+        sbuf_release(&m->show[i]);
+    arena_release(&m->mem);
+    free(m->balls);
+    free(m);
+}
+
+static void begin(struct math_checker *m, const struct math_opts *o)
+{
+    arena_reset(&m->mem);
+    m->o = *o;
+    m->work = MATH_BUDGET;
+    m->over = m->n_sym = m->depth = 0;
+    m->why = "";
+}
+
+struct str math_extract(struct math_checker *m, struct str text, const struct math_opts *o, const char **rule)
+{
+    begin(m, o);
+    return math_find(m, text, o->strict_box, rule);
+}
+
+/* The same bytes but for white space and dollar signs. */
+static int same_spelling(struct str a, struct str b)
+{
+    int64_t i = 0, j = 0, n = 0;
+    for (;;) {
+        while (i < a.n && (a.p[i] == ' ' || a.p[i] == '$' || a.p[i] == '\n'))
+            i++;
+        while (j < b.n && (b.p[j] == ' ' || b.p[j] == '$' || b.p[j] == '\n'))
+            j++;
+        if (i == a.n || j == b.n)
+            return i == a.n && j == b.n && n > 0;
+        if (a.p[i++] != b.p[j++])
+            return 0;
+        n++;
+    }
+}
+
+static int holds_box(struct str s)
+{
+    return str_find(s, STR("\\boxed"), 0) >= 0 || str_find(s, STR("\\fbox"), 0) >= 0 || str_find(s, STR("\\framebox"), 0) >= 0;
+}
+
+/* "C", "(C)", "C) 42", "(C) Cecile", "C. 42": the letter, or 0. */
+static char choice_letter(const struct math_checker *m, const struct node *x, struct str plain)
+{
+    if (x->kind == N_SYM) {
+        struct str s = m->sym[x->id].name;
+        return s.n == 1 && ((s.p[0] >= 'A' && s.p[0] <= 'Z') || (x->flags & (F_TEXT | F_PAREN))) ? (char)(s.p[0] & ~32) : 0;
+    }
+    if (plain.n < 2)
+        return 0;
+    int open = plain.p[0] == '(';
+    char c = plain.p[open], after = open + 1 < plain.n ? plain.p[open + 1] : 0;
+    int upper = c >= 'A' && c <= 'Z', lower = c >= 'a' && c <= 'z';
+    if (!(upper || (lower && open)) || !(after == ')' || (!open && (after == '.' || after == ':'))))
+        return 0;
+    for (int64_t i = open + 2; i + 2 < plain.n; i++) /* another choice */
+        if ((plain.p[i] == '(' && plain.p[i + 2] == ')') || !memcmp(plain.p + i, "or ", 3))
+            return 0;
+    return (char)(c & ~32);
+}
+
+struct side {
+    struct str text, plain;
+    struct node *x;
+};
+
+static void read_side(struct math_checker *m, struct side *s, enum math_form form, const char **rule)
+{
+    *rule = "answer";
+    if (form == MATH_RESPONSE)
+        s->text = math_find(m, s->text, m->o.strict_box, rule);
+    else if (holds_box(s->text))
+        s->text = math_find(m, s->text, 0, rule);
+    s->x = s->text.n ? math_parse(m, s->text, &s->plain) : NULL;
+}
+
+static enum math_outcome decide(struct math_checker *m, struct side *g, struct side *p)
+{
+    if (same_spelling(g->text, p->text)) {
+        math_why(m, "the same spelling");
+        return MATH_RIGHT;
+    }
+    char gc = choice_letter(m, g->x, g->plain);
+    if (gc && gc == choice_letter(m, p->x, p->plain)) {
+        math_why(m, "the same choice");
+        return MATH_RIGHT;
+    }
+    if ((g->x->kind == N_TEXT) != (p->x->kind == N_TEXT)) { /* one side did not parse: the other one's tokens as text */
+        struct node *t = math_node(m, N_TEXT, 0);
+        t->s = g->x->kind == N_TEXT ? p->plain : g->plain;
+        int eq = math_equal(m, g->x->kind == N_TEXT ? g->x : t, p->x->kind == N_TEXT ? p->x : t);
+        if (eq == 1)
+            return MATH_RIGHT;
+        if (p->x->kind == N_TEXT) {
+            math_why(m, "the prediction does not read as mathematics, the gold does");
+            return MATH_UNPARSABLE;
+        }
+        math_why(m, "the gold is text, the prediction another one");
+        return MATH_WRONG;
+    }
+    int r = math_equal(m, g->x, p->x);
+    if (r == 1)
+        return MATH_RIGHT;
+    if (m->over) {
+        math_why(m, "the work budget of %d operations ran out", MATH_BUDGET);
+        return MATH_TIMEOUT;
+    }
+    return MATH_WRONG;
+}
+
+static void render(struct math_checker *m, const struct node *x, struct sbuf *b, struct str *out)
+{
+    sbuf_clear(b);
+    if (x)
+        math_show(m, b, x);
+    *out = x ? sbuf_str(b) : STR("");
+}
+
+void math_check(struct math_checker *m, const struct math_question *q, const struct math_opts *o, struct math_result *r)
+{
+    struct side g = {.text = q->gold}, p = {.text = q->pred};
+    const char *rule;
+    begin(m, o);
+    *r = (struct math_result){.rule = "none"};
+    read_side(m, &g, q->gold_form, &rule);
+    if (g.x) {
+        read_side(m, &p, q->pred_form, &r->rule);
+        char gc = q->pred_form == MATH_RESPONSE && strcmp(r->rule, "box") ? choice_letter(m, g.x, g.plain) : 0;
+        if (gc && p.x && !choice_letter(m, p.x, p.plain)) {
+            const char *choice;
+            struct str c = math_choice_in(q->pred, &choice);
+            if (c.n) {
+                p.text = c;
+                r->rule = choice;
+                p.x = math_parse(m, c, &p.plain);
+            }
+        }
+    }
+    r->extracted = p.text;
+    if (!g.x) {
+        math_why(m, "the gold answer is empty or holds nothing that can be read");
+        r->outcome = MATH_GOLD_UNPARSABLE;
+    } else if (!p.x) {
+        math_why(m, p.text.n ? "the prediction holds nothing that can be read" : "no answer was found in the prediction");
+        r->outcome = MATH_UNPARSABLE;
+    } else {
+        m->depth = 0;
+        r->outcome = decide(m, &g, &p);
+    }
+    r->why = m->why;
+    r->work = MATH_BUDGET - m->work;
+    r->gold_parsed = r->pred_parsed = STR("");
+    if (q->explain) {
+        render(m, g.x, &m->show[0], &r->gold_parsed);
+        render(m, p.x, &m->show[1], &r->pred_parsed);
+    }
+}

@@ -1,0 +1,495 @@
+/* Typed comparison of two answers. */
+#include <string.h>
+
+#include "rewards/math_int.h"
+
+static int is_interval(const struct node *x)
+{
+    return x->kind == N_TUPLE && x->n == 2;
+}
+
+static int setlike(const struct node *x)
+{
+    return is_interval(x) || x->kind == N_SETOP || x->kind == N_AND || x->kind == N_OR || x->kind == N_BUILDER ||
+           (x->kind == N_REL && x->rel[0] != R_EQ && x->rel[0] != R_APPROX) || (x->kind == N_CONST && (x->fn == C_EMPTY || x->fn == C_REALS)) || x->kind == N_SET ||
+           (x->kind == N_WHERE && setlike(x->kid[0]));
+}
+
+int math_ordered(struct math_checker *m, struct node **g, struct node **p, int n)
+{
+    for (int i = 0; i < n; i++) {
+        int r = math_equal(m, g[i], p[i]);
+        if (r != 1 || m->over)
+            return r;
+    }
+    math_why(m, "equal member by member");
+    return 1;
+}
+
+/* As sets (repeats count once) or as multisets. */
+int math_unordered(struct math_checker *m, struct node **g, int ng, struct node **p, int np)
+{
+    enum { MOST = 400 };
+    uint8_t used[MOST];
+    if (ng > MOST || np > MOST || (!m->o.set_duplicates && ng != np)) {
+        math_why(m, "%d against %d members", ng, np);
+        return 0;
+    }
+    memset(used, 0, sizeof used);
+    int undecided = 0;
+    for (int i = 0; i < ng; i++) {
+        int hit = 0;
+        for (int k = 0; k < np && !hit && !m->over; k++) {
+            int j = (i + k) % np;
+            if (used[j] && !m->o.set_duplicates)
+                continue;
+            int r = math_equal(m, g[i], p[j]);
+            undecided |= r < 0;
+            if (r == 1)
+                hit = used[j] = 1;
+        }
+        if (!hit) {
+            math_why(m, "member %d of the gold is missing", i + 1);
+            return undecided ? -1 : 0;
+        }
+    }
+    for (int j = 0; j < np; j++) {
+        int hit = used[j];
+        for (int i = 0; i < ng && !hit && !m->over; i++)
+            hit = math_equal(m, g[i], p[j]) == 1;
+        if (!hit) {
+            math_why(m, "member %d of the prediction is not in the gold", j + 1);
+            return 0;
+        }
+    }
+    math_why(m, "the same members in any order");
+    return 1;
+}
+
+/* ---- plus or minus ---- */
+
+static void count_pm(const struct node *x, int *plus, int *minus)
+{
+    if (x->kind == N_PM) {
+        *plus += x->fn == '+';
+        *minus += x->fn == '-';
+    }
+    for (int i = 0; i < x->n; i++)
+        count_pm(x->kid[i], plus, minus);
+}
+
+static struct node *choose(struct math_checker *m, struct node *x, unsigned bits, int *next, int joint)
+{
+    if (!x->n)
+        return x;
+    struct node *y;
+    if (x->kind == N_PM) {
+        unsigned b = joint ? bits & 1 : bits >> *next & 1;
+        ++*next;
+        y = choose(m, x->kid[0], bits, next, joint);
+        return (x->fn == '+') == !b ? y : math_wrap(m, N_MUL, math_num(m, -1), y);
+    }
+    y = math_node(m, x->kind, x->n);
+    struct node **kid = y->kid;
+    *y = *x;
+    y->kid = kid;
+    for (int i = 0; i < x->n; i++)
+        kid[i] = choose(m, x->kid[i], bits, next, joint);
+    return y;
+}
+
+/* All readings of an answer with signs left open; the members of a list are opened one by one. NULL: too many. */
+static struct node *open_signs(struct math_checker *m, struct node *x)
+{
+    int plus = 0, minus = 0;
+    struct vec v = {0};
+    count_pm(x, &plus, &minus);
+    if (plus + minus > 8)
+        return NULL;
+    if (x->kind == N_LIST || x->kind == N_SET) {
+        for (int i = 0; i < x->n; i++) {
+            struct node *k = math_has(x->kid[i], N_PM) ? open_signs(m, x->kid[i]) : x->kid[i];
+            if (!k)
+                return NULL;
+            if (k->kind == N_LIST)
+                for (int j = 0; j < k->n; j++)
+                    math_push(m, &v, k->kid[j]);
+            else
+                math_push(m, &v, k);
+        }
+        return math_from(m, N_LIST, &v);
+    }
+    int joint = minus > 0, n = joint ? 1 : plus;
+    if (n > 3)
+        return NULL;
+    for (unsigned b = 0; b < 1u << n; b++) {
+        int next = 0;
+        math_push(m, &v, choose(m, x, b, &next, joint));
+    }
+    return math_from(m, N_LIST, &v);
+}
+
+/* ---- text ---- */
+
+/* Lower case, no spaces, no full stop at the end, no brackets around the whole. */
+static struct str bare(struct math_checker *m, struct str s)
+{
+    char *p = math_new(m, s.n + 1);
+    int64_t n = 0;
+    for (int64_t i = 0; i < s.n; i++)
+        if (s.p[i] != ' ' && s.p[i] != '"')
+            p[n++] = s.p[i] >= 'A' && s.p[i] <= 'Z' ? (char)(s.p[i] | 32) : s.p[i];
+    while (n && (p[n - 1] == '.' || p[n - 1] == '!'))
+        n--;
+    if (n > 2 && p[0] == '(' && p[n - 1] == ')' && !memchr(p + 1, '(', (size_t)n - 2)) {
+        p++;
+        n -= 2;
+    }
+    return (struct str){p, n};
+}
+
+static struct str text_of(struct math_checker *m, const struct node *x)
+{
+    return x->kind == N_TEXT ? x->s : x->kind == N_SYM ? m->sym[x->id].name : (struct str){NULL, 0};
+}
+
+static int names_eq(struct math_checker *m, const struct node *g, const struct node *p)
+{
+    struct str a = bare(m, text_of(m, g)), b = bare(m, text_of(m, p));
+    int eq = a.n && str_eq(a, b);
+    math_why(m, eq ? "the same text" : "texts differ");
+    return eq;
+}
+
+/* ---- conditions ---- */
+
+static struct node *parameter(struct node *c)
+{
+    if (c->kind == N_LIST)
+        return c->n ? parameter(c->kid[0]) : NULL;
+    return c->kind == N_REL && c->n >= 2 && c->rel[0] == R_IN && c->kid[0]->kind == N_SYM && c->kid[1]->kind == N_CONST ? c->kid[0] : NULL;
+}
+
+static int uses(const struct node *x, int id)
+{
+    if (x->kind == N_SYM && x->id == id)
+        return 1;
+    for (int i = 0; i < x->n; i++)
+        if (uses(x->kid[i], id))
+            return 1;
+    return 0;
+}
+
+/* x = pi/4 + k pi, k in Z: the name of the integer does not matter. */
+static int with_condition(struct math_checker *m, struct node *g, struct node *p)
+{
+    struct node *gv = g->kind == N_WHERE ? g->kid[0] : g, *pv = p->kind == N_WHERE ? p->kid[0] : p;
+    struct node *gk = g->kind == N_WHERE ? parameter(g->kid[1]) : NULL, *pk = p->kind == N_WHERE ? parameter(p->kid[1]) : NULL;
+    if (gk && m->o.parametric && !uses(pv, gk->id)) {
+        int other = -1;
+        if (pk)
+            other = pk->id;
+        else
+            for (int i = 0; i < m->n_sym && other < 0; i++)
+                if (uses(pv, i) && !uses(gv, i))
+                    other = i;
+        if (other >= 0)
+            pv = math_substitute(m, pv, other, gk);
+    }
+    int r = math_equal(m, gv, pv);
+    if (r == 1 && g->kind == N_WHERE && p->kind == N_WHERE && !gk && !pk) {
+        r = math_equal(m, g->kid[1], p->kid[1]);
+        if (r != 1)
+            math_why(m, "the side conditions differ");
+    }
+    return r;
+}
+
+static int with_modulus(struct math_checker *m, struct node *g, struct node *p)
+{
+    if (g->kind == N_MOD && p->kind == N_MOD) {
+        int r = math_equal(m, g->kid[1], p->kid[1]);
+        if (r != 1)
+            return r;
+        struct node *a = g->kid[0], *b = p->kid[0];
+        a = a->kind == N_REL ? a->kid[a->n - 1] : a;
+        b = b->kind == N_REL ? b->kid[b->n - 1] : b;
+        return math_equal(m, a, b);
+    }
+    if (g->kind == N_MOD && m->o.modular) {
+        struct node *a = g->kid[0];
+        return math_equal(m, a->kind == N_REL ? a->kid[a->n - 1] : a, p);
+    }
+    math_why(m, "a residue class against a number");
+    return 0;
+}
+
+/* ---- shapes ---- */
+
+static int tuples(struct math_checker *m, struct node *g, struct node *p)
+{
+    if (g->n != p->n) {
+        math_why(m, "%d against %d members", g->n, p->n);
+        return 0;
+    }
+    if (g->n == 2 && (g->open != p->open || g->close != p->close)) {
+        math_why(m, "brackets differ: open against closed");
+        return 0;
+    }
+    return math_ordered(m, g->kid, p->kid, g->n);
+}
+
+static int matrices(struct math_checker *m, struct node *g, struct node *p)
+{
+    if (g->rows != p->rows || g->n != p->n) {
+        math_why(m, "matrices of different shape");
+        return 0;
+    }
+    return math_ordered(m, g->kid, p->kid, g->n);
+}
+
+/* A matrix against a tuple of numbers, or of rows. */
+static int matrix_tuple(struct math_checker *m, struct node *x, struct node *t, int gold_is_matrix)
+{
+    int cols = x->n / x->rows;
+    if (x->open == 'c' && (t->kind == N_LIST || t->kind == N_SET))
+        return gold_is_matrix ? math_unordered(m, x->kid, x->n, t->kid, t->n) : math_unordered(m, t->kid, t->n, x->kid, x->n);
+    if (m->o.vector_row && (x->rows == 1 || cols == 1) && t->n == x->n && t->kind != N_SET && (t->n == 0 || t->kid[0]->kind != N_TUPLE))
+        return gold_is_matrix ? math_ordered(m, x->kid, t->kid, t->n) : math_ordered(m, t->kid, x->kid, t->n);
+    if (t->kind == N_TUPLE && t->n == x->rows) {
+        for (int i = 0; i < t->n; i++) {
+            if (t->kid[i]->kind != N_TUPLE || t->kid[i]->n != cols)
+                return 0;
+            int r = gold_is_matrix ? math_ordered(m, x->kid + i * cols, t->kid[i]->kid, cols) : math_ordered(m, t->kid[i]->kid, x->kid + i * cols, cols);
+            if (r != 1)
+                return r;
+        }
+        return 1;
+    }
+    math_why(m, "a matrix against something else");
+    return 0;
+}
+
+static int collections(struct math_checker *m, struct node *g, struct node *p)
+{
+    int gt = g->kind == N_TUPLE, pt = p->kind == N_TUPLE;
+    if (gt && pt)
+        return tuples(m, g, p);
+    if (gt || pt) { /* a tuple against a list or set: in order */
+        if (g->n != p->n) {
+            math_why(m, "%d against %d members", g->n, p->n);
+            return 0;
+        }
+        int set = (gt ? p : g)->kind == N_SET;
+        if (m->o.set_vs_tuple && set)
+            return math_unordered(m, g->kid, g->n, p->kid, p->n);
+        return math_ordered(m, g->kid, p->kid, g->n);
+    }
+    if (!m->o.list_unordered && g->kind == N_LIST && p->kind == N_LIST)
+        return g->n == p->n ? math_ordered(m, g->kid, p->kid, g->n) : 0;
+    return math_unordered(m, g->kid, g->n, p->kid, p->n);
+}
+
+static int is_collection(const struct node *x)
+{
+    return x->kind == N_TUPLE || x->kind == N_SET || x->kind == N_LIST;
+}
+
+/* 1,234 may be a number or two. */
+static struct node *as_list(struct math_checker *m, struct node *x)
+{
+    struct vec v = {0};
+    struct rat q = x->q, k = rat_of(1000), f, t;
+    if (x->kind != N_NUM || !(x->flags & F_THOUSANDS) || !rat_is_int(&q))
+        return x;
+    struct node *parts[8];
+    int n = 0;
+    while (q.sign && n < 8) {
+        struct rat down;
+        if (!rat_div(m, &f, &q, &k) || !rat_floor(m, &down, &f) || !rat_mul(m, &t, &down, &k) || !rat_sub(m, &t, &q, &t))
+            return x;
+        parts[n] = math_node(m, N_NUM, 0);
+        parts[n++]->q = t;
+        q = down;
+    }
+    while (n)
+        math_push(m, &v, parts[--n]);
+    return math_from(m, N_LIST, &v);
+}
+
+/* x^3/3 + C against x^3/3 */
+static struct node *without_constant(struct math_checker *m, struct node *x)
+{
+    struct vec v = {0};
+    int dropped = 0;
+    if (x->kind != N_ADD)
+        return NULL;
+    for (int i = 0; i < x->n; i++) {
+        struct node *k = x->kid[i];
+        if (k->kind == N_SYM && !dropped && (str_eq(m->sym[k->id].name, STR("C")) || str_eq(m->sym[k->id].name, STR("c")) || str_eq(m->sym[k->id].name, STR("K"))))
+            dropped = 1;
+        else
+            math_push(m, &v, k);
+    }
+    struct node *y = v.n == 1 ? v.p[0] : v.n ? math_from(m, N_ADD, &v) : NULL;
+    return dropped && y && math_has(y, N_SYM) ? y : NULL;
+}
+
+static int uneval(const struct node *x)
+{
+    if (x->flags & F_UNEVAL && x->kind != N_NUM && !(x->kind == N_FN && (x->fn == FN_MAX || x->fn == FN_MIN)))
+        return 1;
+    for (int i = 0; i < x->n; i++)
+        if (uneval(x->kid[i]))
+            return 1;
+    return 0;
+}
+
+static int scalars(struct math_checker *m, struct node *g, struct node *p)
+{
+    if (g->kind == N_SYM && p->kind == N_SYM && (g->id == p->id || ((g->flags | p->flags) & F_TEXT)))
+        return names_eq(m, g, p);
+    if (uneval(p) && !uneval(g)) {
+        math_why(m, "the prediction leaves an operator unevaluated");
+        return 0;
+    }
+    int r = math_quantity_eq(m, g, p);
+    struct node *h;
+    if (r != 1 && m->o.integration_constant && (h = without_constant(m, g)) && !without_constant(m, p)) {
+        int s = math_quantity_eq(m, h, p);
+        if (s == 1) {
+            math_why(m, "equal up to the constant of integration (policy integration_constant)");
+            return 1;
+        }
+    }
+    return r;
+}
+
+static int special(struct math_checker *m, struct node *g, struct node *p)
+{
+    struct node *x = g->kind == N_BASED ? g : p, *o = x == g ? p : g;
+    if (g->kind == N_BASED || p->kind == N_BASED) {
+        int r = o->kind == N_BASED ? math_equal(m, g->kid[1], p->kid[1]) == 1 && rat_eq(&g->q, &p->q) : x == g && o->kind == N_NUM && math_scalar_eq(m, g->kid[0], o) == 1;
+        math_why(m, r ? "the same digits in the same base" : "numbers in a base differ");
+        return r;
+    }
+    if (g->kind == N_TIME && p->kind == N_TIME) {
+        int r = rat_eq(&g->q, &p->q);
+        if (!r && !g->open && p->open) { /* 8:30 against 8:30 p.m. */
+            struct rat half = rat_of(43200), t;
+            rat_sub(m, &t, &p->q, &half);
+            r = rat_eq(&g->q, &t);
+        }
+        math_why(m, r ? "the same time" : "times differ");
+        return r;
+    }
+    if (g->kind == N_RATIO || p->kind == N_RATIO) {
+        if (g->kind == p->kind && g->n == p->n) {
+            for (int i = 1; i < g->n; i++) {
+                int r = math_scalar_eq(m, math_wrap(m, N_MUL, g->kid[0], p->kid[i]), math_wrap(m, N_MUL, g->kid[i], p->kid[0]));
+                if (r != 1)
+                    return r;
+            }
+            return 1;
+        }
+        x = g->kind == N_RATIO ? g : p;
+        o = x == g ? p : g;
+        if (x->n == 2 && math_is_scalar(o))
+            return math_scalar_eq(m, math_wrap(m, N_DIV, x->kid[0], x->kid[1]), o);
+    }
+    math_why(m, "answers of different kinds");
+    return 0;
+}
+
+static int negative(struct node *x, struct node **inner)
+{
+    int64_t v;
+    if (x->kind != N_MUL || x->n != 2 || x->kid[0]->kind != N_NUM || !rat_i64(&x->kid[0]->q, &v) || v != -1)
+        return 0;
+    *inner = x->kid[1];
+    return 1;
+}
+
+static int structural(struct math_checker *m, struct node *g, struct node *p)
+{
+    struct node *a, *b;
+    if (negative(g, &a) && negative(p, &b) && !math_is_scalar(a))
+        return math_equal(m, a, b);
+    if (g->kind != p->kind || g->n != p->n || g->fn != p->fn || g->kind == N_REL || (g->n == 0 && g->kind != N_DOTS)) {
+        math_why(m, "answers of different kinds");
+        return 0;
+    }
+    if (g->kind == N_SETOP && g->fn != 'D')
+        return math_unordered(m, g->kid, g->n, p->kid, p->n);
+    return math_ordered(m, g->kid, p->kid, g->n);
+}
+
+static int dispatch(struct math_checker *m, struct node *g, struct node *p)
+{
+    if (g->kind == N_WHERE || p->kind == N_WHERE) {
+        if (setlike(g) && setlike(p)) {
+            int r = math_real_set_eq(m, g, p);
+            if (r != -2)
+                return r;
+        }
+        return with_condition(m, g, p);
+    }
+    if (g->kind == N_MOD || p->kind == N_MOD)
+        return with_modulus(m, g, p);
+    if (g->kind == N_TEXT || p->kind == N_TEXT)
+        return names_eq(m, g, p);
+    if (g->kind == N_CONST && p->kind == N_CONST && g->fn == p->fn)
+        return math_why(m, "the same constant"), 1;
+    int gpm = math_has(g, N_PM), ppm = math_has(p, N_PM);
+    if (gpm || ppm) {
+        struct node *a = gpm ? open_signs(m, g) : g, *b = ppm ? open_signs(m, p) : p;
+        if (!a || !b) {
+            math_why(m, "too many open signs");
+            return 0;
+        }
+        return math_equal(m, a, b);
+    }
+    if (math_is_scalar(g) && math_is_scalar(p))
+        return scalars(m, g, p);
+    if (setlike(g) && setlike(p) && !(is_interval(g) && is_interval(p)) && !(g->kind == N_SET && p->kind == N_SET)) {
+        int r = math_real_set_eq(m, g, p);
+        if (r != -2)
+            return r;
+    }
+    if (g->kind == N_REL || p->kind == N_REL)
+        return math_relation_eq(m, g, p);
+    if (g->kind == N_MATRIX && p->kind == N_MATRIX)
+        return matrices(m, g, p);
+    if (g->kind == N_MATRIX && is_collection(p))
+        return matrix_tuple(m, g, p, 1);
+    if (p->kind == N_MATRIX && is_collection(g))
+        return matrix_tuple(m, p, g, 0);
+    if (is_collection(g) && is_collection(p))
+        return collections(m, g, p);
+    if ((g->kind == N_SET || g->kind == N_LIST) && g->n == 1)
+        return math_equal(m, g->kid[0], p);
+    if ((p->kind == N_SET || (p->kind == N_LIST && p->open != 'o')) && p->n == 1)
+        return math_equal(m, g, p->kid[0]);
+    if (is_collection(g) && p->kind == N_NUM && (p->flags & F_THOUSANDS))
+        return math_equal(m, g, as_list(m, p));
+    if (is_collection(p) && g->kind == N_NUM && (g->flags & F_THOUSANDS))
+        return math_equal(m, as_list(m, g), p);
+    if (g->kind == N_BASED || p->kind == N_BASED || g->kind == N_TIME || p->kind == N_TIME || g->kind == N_RATIO || p->kind == N_RATIO)
+        return special(m, g, p);
+    return structural(m, g, p);
+}
+
+int math_equal(struct math_checker *m, struct node *g, struct node *p)
+{
+    if (!math_spend(m, 20))
+        return -1;
+    if (m->depth > MATH_MAX_DEPTH) {
+        math_why(m, "too deep");
+        return -1;
+    }
+    m->depth++;
+    m->why = "";
+    int r = dispatch(m, g, p);
+    m->depth--;
+    return r;
+}
