@@ -8,7 +8,8 @@
 enum {
     KC = 512,        /* items of the reduction per block: 128 KiB of a panel, which stays in L2 */
     MB = 96,         /* rows of one job's results when the panel is packed already */
-    MB_PACK = 384,   /* when the job packs its panel: more rows to share that cost */
+    MB_PACK = 960,   /* when the job packs its panel: more rows to share that cost */
+    GROUP = 16 * TILE, /* rows that pack_cols takes at a time */
     A_BYTES = 8 << 20, /* packed rows at a time */
 };
 
@@ -34,27 +35,32 @@ static void pack_tile_rows(const struct pack_a *p, int64_t first, int64_t rows, 
     }
 }
 
-/* Rows contiguous across the reduction: a(., i) is a run of memory. */
-static void pack_tile_cols(const struct pack_a *p, int64_t first, int64_t rows, uint32_t *out)
+/* Rows contiguous across the reduction: a(., i) is a run of memory; several tiles are filled at a time. */
+static void pack_cols(const struct pack_a *p, int64_t first, int64_t rows, uint32_t *out)
 {
-    for (int64_t i = 0; i < items(p->k, p->bf16); i++) {
+    const int64_t len = items(p->k, p->bf16);
+    uint32_t tmp[GROUP];
+    for (int64_t i = 0; i < len; i++) {
+        const float *even = p->a + (p->bf16 ? 2 * i : i) * p->a_i + first;
+        const uint32_t *row = (const uint32_t *)(const void *)even;
         if (p->bf16) {
-            const float *even = p->a + 2 * i * p->a_i + first;
-            p->cpu->zip_pairs(out + i * TILE, even, 2 * i + 1 < p->k ? even + p->a_i : NULL, rows);
-        } else
-            memcpy(out + i * TILE, p->a + i * p->a_i + first, (size_t)rows * sizeof *out);
+            p->cpu->zip_pairs(tmp, even, 2 * i + 1 < p->k ? even + p->a_i : NULL, rows);
+            row = tmp;
+        }
+        uint32_t *to = out + i * TILE;
+        int64_t r = 0;
+        for (; r + TILE <= rows; r += TILE, to += TILE * len)
+            memcpy(to, row + r, TILE * sizeof *to);
+        memcpy(to, row + r, (size_t)(rows - r) * sizeof *to);
     }
 }
 
 void kern_cpu_pack_a(const struct pack_a *p)
 {
-    for (int64_t first = 0; first < p->rows; first += TILE) {
-        int64_t rows = kern_min(TILE, p->rows - first);
-        uint32_t *out = p->out + first * items(p->k, p->bf16);
-        if (p->a_i == 1)
-            pack_tile_rows(p, first, rows, out);
-        else
-            pack_tile_cols(p, first, rows, out);
+    const int64_t step = p->a_i == 1 ? TILE : GROUP;
+    for (int64_t first = 0; first < p->rows; first += step) {
+        int64_t rows = kern_min(step, p->rows - first);
+        (p->a_i == 1 ? pack_tile_rows : pack_cols)(p, first, rows, p->out + first * items(p->k, p->bf16));
     }
 }
 

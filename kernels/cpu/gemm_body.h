@@ -128,39 +128,104 @@ static void strip_bf16(const struct strip *s)
 #endif
 }
 
+/* 16 values of a row as 8 pairs. */
+INLINE void row_pairs(uint16_t *dst, vf x)
+{
+#if defined(__AVX512BF16__)
+    _mm256_storeu_si256((__m256i *)(void *)dst, (__m256i)_mm512_cvtneps_pbh(x));
+#elif defined(__AVX512F__)
+    _mm256_storeu_si256((__m256i *)(void *)dst, _mm512_cvtepi32_epi16(i_shr(v_round_bf16(x), 16)));
+#else
+    uint32_t u[LANES];
+    i_store(u, v_round_bf16(x));
+    for (int l = 0; l < LANES; l++)
+        dst[l] = (uint16_t)(u[l] >> 16);
+#endif
+}
+
 static void to_pairs(uint32_t *dst, const float *x, int64_t n)
 {
-    uint16_t *h = (uint16_t *)dst;
-    for (int64_t i = 0; i < n; i += LANES) {
-        uint32_t u[LANES];
-        int64_t m = n - i < LANES ? n - i : LANES;
-        i_store(u, v_round_bf16(v_load_n(x + i, m)));
-        for (int64_t l = 0; l < m; l++)
-            h[i + l] = (uint16_t)(u[l] >> 16);
+    uint16_t *h = (uint16_t *)dst, t[LANES];
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        row_pairs(h + i, v_load(x + i));
+    if (i < n) {
+        row_pairs(t, v_load_n(x + i, n - i));
+        memcpy(h + i, t, (size_t)(n - i + n % 2) * sizeof *t);
     }
-    if (n % 2)
-        h[n] = 0;
+}
+
+/* 16 values of two rows as 16 pairs. */
+INLINE vi two_rows(vf even, vf odd)
+{
+#if defined(__AVX512BF16__)
+    vi e = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(even)), o = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(odd));
+    return i_or(e, i_shl(o, 16));
+#else
+    return i_or(i_shr(v_round_bf16(even), 16), v_round_bf16(odd));
+#endif
 }
 
 static void zip_pairs(uint32_t *dst, const float *even, const float *odd, int64_t n)
 {
-    for (int64_t i = 0; i < n; i += LANES) {
-        int64_t m = n - i < LANES ? n - i : LANES;
-        vi e = i_shr(v_round_bf16(v_load_n(even + i, m)), 16), o = odd ? v_round_bf16(v_load_n(odd + i, m)) : i_set(0);
-        v_store_n((float *)(void *)(dst + i), v_from_bits(i_or(e, o)), m);
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        i_store(dst + i, two_rows(v_load(even + i), odd ? v_load(odd + i) : v_set(0)));
+    if (i < n) {
+        vi p = two_rows(v_load_n(even + i, n - i), odd ? v_load_n(odd + i, n - i) : v_set(0));
+        v_store_n((float *)(void *)(dst + i), v_from_bits(p), n - i);
     }
 }
 
+/* ---- transposition --------------------------------------------------------------------------- */
+
+#if defined(__AVX512F__)
+/* 16 x 16 in four rounds: 32-bit pairs, 64-bit pairs, then 128-bit quarters twice. */
+INLINE void turn16(float *dst, int64_t ldd, const float *src, int64_t ld, int64_t rows, int64_t cols)
+{
+    __m512 a[16], b[16];
+    for (int r = 0; r < 16; r++)
+        a[r] = r < rows ? v_load_n(src + r * ld, cols) : v_set(0);
+    for (int r = 0; r < 16; r += 2) {
+        b[r] = _mm512_unpacklo_ps(a[r], a[r + 1]);
+        b[r + 1] = _mm512_unpackhi_ps(a[r], a[r + 1]);
+    }
+    for (int r = 0; r < 16; r += 4)
+        for (int h = 0; h < 2; h++) {
+            __m512d x = _mm512_castps_pd(b[r + h]), y = _mm512_castps_pd(b[r + 2 + h]);
+            a[r + 2 * h] = _mm512_castpd_ps(_mm512_unpacklo_pd(x, y));
+            a[r + 2 * h + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(x, y));
+        }
+    for (int q = 0; q < 4; q++) {
+        b[q] = _mm512_shuffle_f32x4(a[q], a[4 + q], 0x88);
+        b[4 + q] = _mm512_shuffle_f32x4(a[q], a[4 + q], 0xDD);
+        b[8 + q] = _mm512_shuffle_f32x4(a[8 + q], a[12 + q], 0x88);
+        b[12 + q] = _mm512_shuffle_f32x4(a[8 + q], a[12 + q], 0xDD);
+    }
+    for (int q = 0; q < 4; q++) {
+        a[q] = _mm512_shuffle_f32x4(b[q], b[8 + q], 0x88);
+        a[8 + q] = _mm512_shuffle_f32x4(b[q], b[8 + q], 0xDD);
+        a[4 + q] = _mm512_shuffle_f32x4(b[4 + q], b[12 + q], 0x88);
+        a[12 + q] = _mm512_shuffle_f32x4(b[4 + q], b[12 + q], 0xDD);
+    }
+    for (int c = 0; c < 16; c++)
+        if (c < cols)
+            v_store(dst + c * ldd, a[c]);
+}
+#else
+INLINE void turn16(float *dst, int64_t ldd, const float *src, int64_t ld, int64_t rows, int64_t cols)
+{
+    for (int64_t c = 0; c < cols && c < LANES; c++)
+        for (int64_t r = 0; r < LANES; r++)
+            dst[c * ldd + r] = r < rows ? src[r * ld + c] : 0;
+}
+#endif
+
 static void turn(float *dst, const float *src, int64_t ld, int64_t rows, int64_t cols)
 {
-    for (int64_t c0 = 0; c0 < cols; c0 += LANES) {
-        int64_t c1 = c0 + LANES < cols ? c0 + LANES : cols;
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t c = c0; c < c1; c++)
-                dst[c * PANEL + r] = src[r * ld + c];
-        for (int64_t c = c0; c < c1 && rows < PANEL; c++)
-            memset(dst + c * PANEL + rows, 0, (size_t)(PANEL - rows) * sizeof *dst);
-    }
+    for (int64_t c = 0; c < cols; c += LANES)
+        for (int64_t r = 0; r < PANEL; r += LANES)
+            turn16(dst + c * PANEL + r, PANEL, src + r * ld + c, ld, rows - r, cols - c);
 }
 
 #endif
