@@ -142,16 +142,51 @@ static void train(struct kern *k)
     }
 }
 
+struct stream {
+    const float *p;
+    int64_t n;
+    float sink[PAR_MAX * 16];
+};
+
+static void read_range(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    struct stream *s = ctx;
+    typedef float v16 __attribute__((vector_size(64), aligned(64)));
+    v16 a = {0}, b = {0};
+    const v16 *p = (const v16 *)(const void *)s->p;
+    for (int64_t i = begin; i < end; i += 2) {
+        a += p[i];
+        b += p[i + 1];
+    }
+    a += b;
+    s->sink[worker * 16] += a[0];
+}
+
+static void run_read(void *p)
+{
+    struct stream *s = p;
+    par_for(s->n / 16, 1 << 14, read_range, s);
+}
+
 static void decode(struct kern *k)
 {
     static const struct shape shapes[] = {
         {"0.5B: 14/2 heads of 64", 14, 2, 64, 64, 64, 4096}, {"8B: 32/8 heads of 128", 32, 8, 128, 128, 4, 8192}, {"8B, one sequence", 32, 8, 128, 128, 1, 32768},
         {"absorbed: 128/1 of 576/512", 128, 1, 576, 512, 4, 8192}, {"12 heads of 64", 12, 12, 64, 64, 16, 2048},
     };
-    printf("decode steps, one query per sequence\n");
+    struct stream r = {.n = 1 << 27};
+    r.p = need(k, r.n * 4);
+    memset((void *)(uintptr_t)r.p, 0, (size_t)r.n * 4);
+    printf("decode steps, one query per sequence, paged; reading alone: %.1f GB/s\n", 4e-9 * (double)r.n / best(run_read, &r, 0.5));
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const struct shape *s = &shapes[i];
         struct attn a = setup(k, s, 1);
+        int64_t blocks = s->len / KERN_PAGE;
+        int32_t *pages = need(k, s->seqs * blocks * 4);
+        for (int64_t p = 0; p < s->seqs * blocks; p++)
+            pages[p] = (int32_t)(p * 7919 % (s->seqs * blocks)); /* the same memory as pages, in an order of their own */
+        a.f.kv = (struct kern_kv){.k = a.f.kv.k, .v = a.f.kv.v, .pages = pages, .max_pages = blocks,
+                                  .page_stride_k = s->hkv * KERN_PAGE * s->dk, .page_stride_v = s->hkv * KERN_PAGE * s->dv};
         double t = best(run_fwd, &a, 0.5), bytes = 4.0 * (double)(s->seqs * s->len * s->hkv) * (double)(s->dk + s->dv);
         double flop = 2.0 * (double)(s->seqs * s->len * s->hq) * (double)(s->dk + s->dv);
         printf("%-26s %4lld x %5lld   %6.1f GB/s of cache, %6.1f GFLOP/s\n", s->name, (long long)s->seqs, (long long)s->len, bytes / t * 1e-9, flop / t * 1e-9);

@@ -7,7 +7,7 @@
 
 #include "core/par.h"
 
-enum { ROWS = 64 };
+enum { ROWS = 16 * TILE };
 
 struct tile {
     int32_t seq, kv_head, first_head, heads; /* heads: query heads of the group in this tile */
@@ -79,29 +79,57 @@ const float *kern_cpu_padded(const float *src, int64_t ld, int64_t rows, int64_t
     return room;
 }
 
-/* One block of keys against the tile's rows. */
-static void tile_block(const struct attn_job *j, const struct tile *t, const struct room *r, int64_t block, int64_t rows, int64_t keys)
+/* Scores and weighted values of rows [first, first + rows), of which none sees more than `keys` of the block's keys. */
+static void block_rows(const struct attn_job *j, const struct room *r, const float *v, int64_t ldv, int64_t first, int64_t rows, int64_t keys)
 {
     const struct kern_attn *a = j->a;
     const int64_t dvp = kern_up(a->dv, LANES);
+    j->cpu->strip_f32(&(struct strip){
+        .c = r->s + first * KERN_PAGE, .ldc = KERN_PAGE, .a = r->q + first * a->dk, .rs = a->dk, .ks = 1, .ts = TILE * a->dk, .b = r->kt,
+        .ldb = KERN_PAGE, .n = a->dk, .rows = rows, .lanes = kern_up(keys, LANES), .fresh = 1,
+    });
+    j->cpu->attn_block(&(struct attn_block){
+        .s = r->s + first * KERN_PAGE, .m = r->mb + first, .l = r->lb + first, .valid = r->valid + first, .rows = rows, .scale = a->scale,
+    });
+    j->cpu->strip_f32(&(struct strip){
+        .c = r->ob + first * dvp, .ldc = dvp, .a = r->s + first * KERN_PAGE, .rs = KERN_PAGE, .ks = 1, .ts = TILE * KERN_PAGE, .b = v,
+        .ldb = ldv, .n = keys, .rows = rows, .lanes = dvp, .fresh = 1,
+    });
+}
+
+/* One block of keys against the tile's rows. Where rows see different numbers of keys (the diagonal) they go by tiles of registers, so
+ * that little is computed only to be masked. */
+static void tile_block(const struct attn_job *j, const struct tile *t, const struct room *r, int64_t block, int64_t rows)
+{
+    const struct kern_attn *a = j->a;
+    const int64_t dvp = kern_up(a->dv, LANES), keys = r->valid[rows - 1];
     struct kern_block b = kern_cpu_kv_block(&a->kv, t->seq, t->kv_head, block, a->dk, a->dv);
-    int64_t ldv;
+    int64_t ldv, first = 0;
     const float *v = kern_cpu_padded(b.v, b.ldv, keys, a->dv, r->v, &ldv);
+    while (r->valid[first] == 0)
+        first++;
+    first = first / TILE * TILE;
     j->cpu->turn(r->kt, b.k, b.ldk, keys, a->dk);
-    memset(r->s, 0, (size_t)(rows * KERN_PAGE) * sizeof *r->s);
-    memset(r->ob, 0, (size_t)(rows * dvp) * sizeof *r->ob);
-    j->cpu->strip_f32(&(struct strip){
-        .c = r->s, .ldc = KERN_PAGE, .a = r->q, .rs = a->dk, .ks = 1, .ts = TILE * a->dk, .b = r->kt, .ldb = KERN_PAGE, .n = a->dk,
-        .rows = rows, .lanes = KERN_PAGE,
-    });
-    j->cpu->attn_block(&(struct attn_block){.s = r->s, .m = r->mb, .l = r->lb, .valid = r->valid, .rows = rows, .scale = a->scale});
-    j->cpu->strip_f32(&(struct strip){
-        .c = r->ob, .ldc = dvp, .a = r->s, .rs = KERN_PAGE, .ks = 1, .ts = TILE * KERN_PAGE, .b = v, .ldb = ldv, .n = keys,
-        .rows = rows, .lanes = dvp,
-    });
+    if (r->valid[first] == keys)
+        block_rows(j, r, v, ldv, first, rows - first, keys);
+    else
+        for (int64_t i = first; i < rows; i += TILE) {
+            int64_t n = kern_min(TILE, rows - i);
+            block_rows(j, r, v, ldv, i, n, r->valid[i + n - 1]);
+        }
     j->cpu->attn_merge(&(struct attn_merge){
-        .o = r->o, .m = r->m, .l = r->l, .ob = r->ob, .mb = r->mb, .lb = r->lb, .valid = r->valid, .rows = rows, .ldo = dvp,
+        .o = r->o + first * dvp, .m = r->m + first, .l = r->l + first, .ob = r->ob + first * dvp, .mb = r->mb + first, .lb = r->lb + first,
+        .valid = r->valid + first, .rows = rows - first, .ldo = dvp,
     });
+}
+
+/* Has the next block's keys and values on their way while this one is worked on. */
+static void fetch_block(const struct attn_job *j, const struct tile *t, int64_t block, int64_t keys)
+{
+    const struct kern_attn *a = j->a;
+    struct kern_block b = kern_cpu_kv_block(&a->kv, t->seq, t->kv_head, block, a->dk, a->dv);
+    j->cpu->fetch(b.k, b.ldk, keys, a->dk);
+    j->cpu->fetch(b.v, b.ldv, keys, a->dv);
 }
 
 static void tile_run(const struct attn_job *j, const struct tile *t, const struct room *r)
@@ -117,11 +145,12 @@ static void tile_run(const struct attn_job *j, const struct tile *t, const struc
         r->l[i] = 0;
     }
     memset(r->o, 0, (size_t)(rows * dvp) * sizeof *r->o);
-    for (int64_t b = 0; b * KERN_PAGE < see0 + t->tokens - 1; b++) {
-        int64_t most = kern_min(KERN_PAGE, see0 + t->tokens - 1 - b * KERN_PAGE);
+    for (int64_t b = 0, most = see0 + t->tokens - 1; b * KERN_PAGE < most; b++) {
         for (int64_t i = 0; i < rows; i++)
             r->valid[i] = (int32_t)kern_min(KERN_PAGE, kern_max(0, see0 + i / t->heads - b * KERN_PAGE));
-        tile_block(j, t, r, b, rows, most);
+        if ((b + 1) * KERN_PAGE < most)
+            fetch_block(j, t, b + 1, kern_min(KERN_PAGE, most - (b + 1) * KERN_PAGE));
+        tile_block(j, t, r, b, rows);
     }
     for (int64_t i = 0; i < rows; i++) {
         int64_t token = row0 + i / t->heads, head = head0 + i % t->heads;

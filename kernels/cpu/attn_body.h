@@ -36,21 +36,28 @@ static void attn_block(const struct attn_block *a)
     }
 }
 
+/* The factors of 16 rows at a time, then the rows. */
 static void attn_merge(const struct attn_merge *a)
 {
-    for (int64_t r = 0; r < a->rows; r++) {
-        if (a->valid[r] <= 0)
-            continue;
-        float m = a->m[r] > a->mb[r] ? a->m[r] : a->mb[r], f[LANES] = {a->m[r] - m, a->mb[r] - m};
-        v_store(f, v_exp(v_load(f)));
-        vf old = v_set(f[0]), new = v_set(f[1]), zero = v_set(0);
-        float *o = a->o + r * a->ldo;
-        const float *ob = a->ob + r * a->ldo;
-        /* + 0 turns a -0 that underflow left into +0: whether masked keys follow in the block must not show */
-        for (int64_t i = 0; i < a->ldo; i += LANES)
-            v_store(o + i, v_fma(v_load(o + i), old, v_mul(v_add(v_load(ob + i), zero), new)));
-        a->l[r] = fmaf(a->l[r], f[0], a->lb[r] * f[1]);
-        a->m[r] = m;
+    for (int64_t r0 = 0; r0 < a->rows; r0 += LANES) {
+        float old[LANES], new[LANES], l[LANES];
+        int64_t n = a->rows - r0 < LANES ? a->rows - r0 : LANES;
+        vf m = v_load_n(a->m + r0, n), mb = v_load_n(a->mb + r0, n), top = v_max(m, mb), zero = v_set(0);
+        v_store(old, v_exp(v_sub(m, top)));
+        v_store(new, v_exp(v_sub(mb, top)));
+        v_store(l, v_fma(v_load_n(a->l + r0, n), v_load(old), v_mul(v_load_n(a->lb + r0, n), v_load(new))));
+        for (int64_t r = r0; r < r0 + n; r++) {
+            if (a->valid[r] <= 0)
+                continue;
+            float *o = a->o + r * a->ldo;
+            const float *ob = a->ob + r * a->ldo;
+            vf fo = v_set(old[r - r0]), fn = v_set(new[r - r0]);
+            /* + 0 turns a -0 that underflow left into +0: whether masked keys follow in the block must not show */
+            for (int64_t i = 0; i < a->ldo; i += LANES)
+                v_store(o + i, v_fma(v_load(o + i), fo, v_mul(v_add(v_load(ob + i), zero), fn)));
+            a->l[r] = l[r - r0];
+            a->m[r] = a->m[r] > a->mb[r] ? a->m[r] : a->mb[r];
+        }
     }
 }
 

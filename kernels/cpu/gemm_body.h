@@ -18,6 +18,7 @@ struct at {
     float *c;
     const void *a, *b;
     int64_t ldc, rs, ks, ldb, n;
+    int fresh;
 };
 
 INLINE void tile_f32(const struct at *t, const int rows, const int nv)
@@ -27,7 +28,7 @@ INLINE void tile_f32(const struct at *t, const int rows, const int nv)
     const int64_t rs = t->rs, ks = t->ks, ldb = t->ldb;
     for (int r = 0; r < rows; r++)
         for (int v = 0; v < nv; v++)
-            s[r][v] = v_load(t->c + r * t->ldc + v * LANES);
+            s[r][v] = t->fresh ? v_set(0) : v_load(t->c + r * t->ldc + v * LANES);
     for (int64_t i = 0; i < t->n; i++, a += ks, b += ldb) {
         vf w[NV];
         for (int v = 0; v < nv; v++)
@@ -62,7 +63,7 @@ INLINE void tile_bf16(const struct at *t, const int rows, const int nv)
     const int64_t rs = t->rs, ks = t->ks, ldb = t->ldb;
     for (int r = 0; r < rows; r++)
         for (int v = 0; v < nv; v++)
-            s[r][v] = v_load(t->c + r * t->ldc + v * LANES);
+            s[r][v] = t->fresh ? v_set(0) : v_load(t->c + r * t->ldc + v * LANES);
     for (int64_t i = 0; i < t->n; i++, a += ks, b += ldb) {
         vi w[NV];
         for (int v = 0; v < nv; v++)
@@ -103,7 +104,7 @@ INLINE void strip_run(const struct strip *s, tile_fn *const fn[NV][TILE])
             int64_t rows = s->rows - r;
             struct at t = {
                 .c = s->c + r * s->ldc + lane, .a = (const float *)s->a + r / TILE * s->ts, .b = (const float *)s->b + lane,
-                .ldc = s->ldc, .rs = s->rs, .ks = s->ks, .ldb = s->ldb, .n = s->n,
+                .ldc = s->ldc, .rs = s->rs, .ks = s->ks, .ldb = s->ldb, .n = s->n, .fresh = s->fresh,
             };
             fn[nv < NV ? nv - 1 : NV - 1][rows < TILE ? rows - 1 : TILE - 1](&t);
         }
@@ -175,6 +176,14 @@ static void zip_pairs(uint32_t *dst, const float *even, const float *odd, int64_
         vi p = two_rows(v_load_n(even + i, n - i), odd ? v_load_n(odd + i, n - i) : v_set(0));
         v_store_n((float *)(void *)(dst + i), v_from_bits(p), n - i);
     }
+}
+
+/* Asks for rows that the next block will read. */
+static void fetch(const float *p, int64_t ld, int64_t rows, int64_t cols)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < cols; c += LANES)
+            __builtin_prefetch(p + r * ld + c, 0, 2);
 }
 
 /* ---- transposition --------------------------------------------------------------------------- */

@@ -12,13 +12,14 @@ enum {
     VOCAB = 1024, /* logits in one block of a log-softmax */
 };
 
-/* c[r, lane] += sum_i a(r, i) b[i, lane], one fma chain over ascending i per element, started from c.
+/* c[r, lane] += sum_i a(r, i) b[i, lane], one fma chain over ascending i per element, started from c (fresh: from +0; c is not read).
  * f32: a(r, i) is the float a[tile][r * rs + i * ks] of tile r / TILE; tiles lie `ts` apart. bf16: a and b hold pairs (even in the low
  * half), i counts pairs, and a step is fma(odd), then fma(even), denormals flushed: what vdpbf16ps computes. */
 struct strip {
     float *c;
     const void *a, *b;
     int64_t ldc, rs, ks, ts, ldb, n, rows, lanes; /* lanes: a multiple of 16 */
+    int fresh;
 };
 
 /* Block of an attention: scores of `rows` queries against up to 64 keys, stride 64, in place:
@@ -72,6 +73,7 @@ struct kern_cpu {
     void (*to_pairs)(uint32_t *dst, const float *x, int64_t n);                        /* (n + 1) / 2 pairs along a row */
     void (*zip_pairs)(uint32_t *dst, const float *even, const float *odd, int64_t n);  /* n pairs across two rows; odd NULL = 0 */
     void (*turn)(float *dst, const float *src, int64_t ld, int64_t rows, int64_t cols); /* dst[cols][64] = src[rows][cols]^T, zero padded */
+    void (*fetch)(const float *p, int64_t ld, int64_t rows, int64_t cols); /* prefetch */
     void (*attn_block)(const struct attn_block *a);
     void (*attn_merge)(const struct attn_merge *a);
     void (*attn_ds)(const struct attn_ds *a);

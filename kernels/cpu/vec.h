@@ -144,29 +144,39 @@ INLINE vf v_keep(vf x, int64_t n, float rest)
 }
 #endif
 
-/* The tree of every sum over lanes: 8 apart, 4, 2, 1. */
+/* The tree of every sum (and maximum) over lanes: 8 apart, 4, 2, 1. */
+#if defined(__AVX2__)
+#define V_TREE(op)                                                                      \
+    __m128 q = op(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));              \
+    q = op(q, _mm_movehl_ps(q, q));                                                     \
+    return _mm_cvtss_f32(op(q, _mm_movehdup_ps(q)))
+#if defined(__AVX512F__)
+INLINE float v_sum(vf x) { __m256 h = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1)); V_TREE(_mm_add_ps); }
+INLINE float v_top(vf x) { __m256 h = _mm256_max_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1)); V_TREE(_mm_max_ps); }
+#else
+INLINE float v_sum(vf x) { __m256 h = _mm256_add_ps(x.lo, x.hi); V_TREE(_mm_add_ps); }
+INLINE float v_top(vf x) { __m256 h = _mm256_max_ps(x.lo, x.hi); V_TREE(_mm_max_ps); }
+#endif
+#else
 INLINE float v_sum(vf x)
 {
-    float t[LANES];
-    v_store(t, x);
     for (int d = LANES / 2; d; d /= 2)
         for (int l = 0; l < d; l++)
-            t[l] = t[l] + t[l + d];
-    return t[0];
+            x.v[l] = x.v[l] + x.v[l + d];
+    return x.v[0];
 }
 
 INLINE float v_top(vf x)
 {
-    float t[LANES];
-    v_store(t, x);
     for (int d = LANES / 2; d; d /= 2)
         for (int l = 0; l < d; l++)
-            t[l] = t[l] > t[l + d] ? t[l] : t[l + d];
-    return t[0];
+            x.v[l] = x.v[l] > x.v[l + d] ? x.v[l] : x.v[l + d];
+    return x.v[0];
 }
+#endif
 
 /* e^x. Range: n = round(x / ln 2) by the 1.5 * 2^23 trick, r = x - n ln 2 in two parts, e^r by Cephes' polynomial of degree 7, times
- * 2^n in two factors so that denormal results are rounded once. src: Moshier, Cephes expf; kern_expf is this, one lane. */
+ * 2^n in two factors so that denormal results are rounded once (which is what AVX-512's scalef does). src: Moshier, Cephes expf; kern_expf is this, one lane. */
 INLINE vf v_exp(vf x)
 {
     const vf magic = v_set(12582912.f);
@@ -182,9 +192,13 @@ INLINE vf v_exp(vf x)
     p = v_fma(p, r, v_set(1.6666665459e-1f));
     p = v_fma(p, r, v_set(5.0000001201e-1f));
     p = v_add(v_fma(p, v_mul(r, r), r), v_set(1.f));
+#if defined(__AVX512F__)
+    return _mm512_scalef_ps(p, n);
+#else
     vi e = i_sub(v_bits(t), v_bits(magic)), half = i_sar(e, 1), rest = i_sub(e, half), bias = i_set(127);
     p = v_mul(p, v_from_bits(i_shl(i_add(half, bias), 23)));
     return v_mul(p, v_from_bits(i_shl(i_add(rest, bias), 23)));
+#endif
 }
 
 /* bf16 bits in the high half: nearest even, denormals to signed zero, NaN quiet: as vcvtneps2bf16 rounds. */
