@@ -232,8 +232,8 @@ INLINE void turn16(float *dst, int64_t ldd, const float *src, int64_t ld, int64_
 
 static void turn(float *dst, const float *src, int64_t ld, int64_t rows, int64_t cols)
 {
-    for (int64_t c = 0; c < cols; c += LANES)
-        for (int64_t r = 0; r < PANEL; r += LANES)
+    for (int64_t r = 0; r < PANEL; r += LANES)
+        for (int64_t c = 0; c < cols; c += LANES)
             turn16(dst + c * PANEL + r, PANEL, src + r * ld + c, ld, rows - r, cols - c);
 }
 
