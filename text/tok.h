@@ -31,14 +31,18 @@ enum {
     X(name, char)                                                                                    \
     X(text_at, uint32_t)  /* [n_ids + 1] the same for what it stands for (bytes) */                  \
     X(text, char)                                                                                    \
-    X(flags, uint8_t)     /* [n_ids] TOK_IN_VOCAB, TOK_OWN_UTF8 */                                   \
+    X(flags, uint8_t)     /* [n_ids] TOK_IN_VOCAB, ... */                                             \
     X(find, uint32_t)     /* [2^k] id + 1 by hash of text, open addressing */                        \
     X(pair, uint64_t)     /* [2^k] (left, right, rank) packed, open addressing; ~0 = free */         \
     X(made, uint32_t)     /* [n_merges] id that the merge of this rank makes */                      \
     X(two, uint32_t)      /* [65536] rank of the merge of two byte symbols, or TOK_NONE */           \
     X(byte_id, uint32_t)  /* [256] id of one byte, or ~0 */
 
-enum { TOK_IN_VOCAB = 1, TOK_OWN_UTF8 = 2 /* byte-level: holds a character outside the byte alphabet */ };
+enum {
+    TOK_IN_VOCAB = 1,
+    TOK_OWN_UTF8 = 2, /* byte-level: holds a character outside the byte alphabet */
+    TOK_SELF = 4      /* its own bytes are encoded to it alone */
+};
 
 enum tok_section {
 #define X(name, type) TOK_S_##name,
@@ -219,7 +223,6 @@ struct tok_seg { /* a token (>= 0: index in added) or a gap */
     int32_t token;
 };
 
-struct tok_scan; /* a hand-written scanner for a whole pre-tokenizer: text/tok_scan.h */
 
 struct tok {
     struct tok_image im;
@@ -236,6 +239,7 @@ struct tok {
     int n_norm;
     struct tok_pre *pre;
     int n_pre;
+    int scanner;           /* enum tok_scanner: does all of pre; 0: none does */
     struct tok_dec *dec;
     int n_dec;
     int has_decoder;

@@ -203,6 +203,29 @@ static int is_monotone(const struct build *b)
     return ok;
 }
 
+/* Which tokens come out when their own bytes go in: a word cache starts with them. */
+static void mark_self(const struct tok_image *im, const struct strings *texts, uint8_t *flags, const uint32_t *byte_id)
+{
+    struct bpe_scratch s = {0};
+    for (int32_t id = 0; id < im->n_ids; id++) {
+        int64_t n = texts->at[id + 1] - texts->at[id];
+        const unsigned char *p = (const unsigned char *)texts->bytes.p + texts->at[id];
+        if (flags[id] != TOK_IN_VOCAB || !im->byte_level || n == 0)
+            continue;
+        s.n = im->ignore_merges ? 0 : n;
+        s.sym = tok_grow(s.sym, &s.cap, n, sizeof *s.sym);
+        for (int64_t i = 0; i < s.n; i++) {
+            s.sym[i] = (struct tok_sym){byte_id[p[i]], 1};
+            if (byte_id[p[i]] == ~0u)
+                s.n = 0, i = n;
+        }
+        bpe_merge(im, &s);
+        if (im->ignore_merges || (s.n == 1 && s.sym[0].id == (uint32_t)id))
+            flags[id] |= TOK_SELF;
+    }
+    bpe_release(&s);
+}
+
 static err_code finish(struct build *b, struct str config, const char *path, struct err *e)
 {
     struct tok_image *im = b->im;
@@ -236,6 +259,8 @@ static err_code finish(struct build *b, struct str config, const char *path, str
     im->pair = pair; /* tok_pair_rank below reads it */
     for (int i = 0; i < 65536; i++)
         two[i] = byte_id[i >> 8] == ~0u || byte_id[i & 255] == ~0u ? TOK_NONE : tok_pair_rank(im, byte_id[i >> 8], byte_id[i & 255]);
+    im->made = b->made;
+    mark_self(im, &texts, flags, byte_id);
     const void *data[TOK_N_SECTIONS] = {
         [TOK_S_config] = config.p, [TOK_S_name_at] = names.at, [TOK_S_name] = names.bytes.p, [TOK_S_text_at] = texts.at,
         [TOK_S_text] = texts.bytes.p, [TOK_S_flags] = flags, [TOK_S_find] = find, [TOK_S_pair] = pair, [TOK_S_made] = b->made,

@@ -2,7 +2,8 @@
 #include <stdlib.h>
 
 #include "core/par.h"
-#include "text/tok.h"
+#include "text/tok_scan.h"
+#include "text/tok_words.h"
 
 struct tok_enc {
     const struct tok *t;
@@ -10,10 +11,12 @@ struct tok_enc {
     struct tok_work w, tmp;
     struct tok_segs raw, normed;
     struct bpe_scratch bpe;
+    struct tok_words words;
     /* of the text in hand */
     const struct tok_text *in;
     struct tok_ids *out;
     int align;
+    int64_t gap;           /* where the gap in hand begins */
     tok_piece_fn *fn;
     void *ctx;
 };
@@ -25,6 +28,8 @@ err_code tok_enc_new(const struct tok *t, struct tok_enc **out, struct err *e)
         return err_set(e, ERR_LIMIT, "out of memory for an encoder");
     enc->t = t;
     enc->re = tok_re_run_new();
+    if (t->scanner != TOK_SCAN_NONE)
+        tok_words_init(&enc->words, t);
     *out = enc;
     return ERR_OK;
 }
@@ -39,6 +44,7 @@ void tok_enc_free(struct tok_enc *enc)
     free(enc->raw.p);
     free(enc->normed.p);
     bpe_release(&enc->bpe);
+    tok_words_release(&enc->words);
     free(enc);
 }
 
@@ -48,6 +54,7 @@ int64_t tok_enc_memory(const struct tok_enc *enc)
     int64_t n = (int64_t)sizeof *enc + (enc->raw.cap + enc->normed.cap) * (int64_t)sizeof *enc->raw.p;
     for (int i = 0; i < 2; i++)
         n += w[i]->cap + w[i]->cap_align * 8 + w[i]->cap_cuts * (int64_t)sizeof *w[i]->cut;
+    n += tok_words_memory(&enc->words);
     return n + enc->bpe.cap * (int64_t)sizeof *enc->bpe.sym + enc->bpe.cap_links * 8 + enc->bpe.cap_heap * 8 + enc->bpe.cap_bytes;
 }
 
@@ -151,6 +158,54 @@ static err_code encode_gap(struct tok_enc *enc, int64_t gap_begin, struct err *e
     return ERR_OK;
 }
 
+/* ---- the fast way ------------------------------------------------------------------------- */
+
+/* Offsets of the tokens out->id[first ..) that stand side by side from original byte b on: whole characters. */
+static void put_offsets(struct tok_enc *enc, struct str text, int64_t first, int64_t b)
+{
+    struct tok_ids *out = enc->out;
+    int64_t cap = out->cap_offsets;
+    out->begin = tok_grow(out->begin, &cap, out->n, sizeof *out->begin);
+    out->end = tok_grow(out->end, &out->cap_offsets, out->n, sizeof *out->end);
+    for (int64_t i = first; i < out->n; i++) {
+        int64_t n = tok_bytes(enc->t, out->id[i]).n, e = b + n, from = b, to = e;
+        while (from > 0 && ((unsigned char)text.p[from] & 0xC0) == 0x80)
+            from--;
+        while (to < text.n && ((unsigned char)text.p[to] & 0xC0) == 0x80)
+            to++;
+        out->begin[i] = from;
+        out->end[i] = to;
+        b = e;
+    }
+}
+
+/* text[b, e) needs no normalizing and a scanner knows the pieces. */
+static void scan_gap(struct tok_enc *enc, struct str text, int64_t b, int64_t e)
+{
+    int64_t end[128], at = 0;
+    struct tok_run run = {.p = text.p + b, .n = e - b, .end = end};
+    while (at < run.n) {
+        int64_t first = enc->out->n;
+        run.b = at;
+        run.k = tok_scan((enum tok_scanner)enc->t->scanner, run.p, run.n, &at, end, 128);
+        tok_words_encode(&enc->words, enc->t, &enc->bpe, &run, enc->out);
+        if (enc->in->offsets)
+            put_offsets(enc, text, first, b + run.b);
+    }
+}
+
+/* 1 when the normalizer would leave s as it is and a scanner may run over it. */
+static int can_scan(const struct tok_enc *enc, struct str s)
+{
+    const struct tok *t = enc->t;
+    if (t->scanner == TOK_SCAN_NONE || enc->fn)
+        return 0;
+    for (int i = 0; i < t->n_norm; i++)
+        if (t->norm[i].kind != TOK_NORM_FORM || !uni_is_form(s, t->norm[i].form))
+            return 0;
+    return 1;
+}
+
 /* 1 when any of the original bytes [b, e) is row data. Spans cover the text in order. */
 static int is_plain(const struct tok_text *in, int64_t b, int64_t e)
 {
@@ -175,11 +230,36 @@ static int plain_raw(void *ctx, int64_t b, int64_t e)
     return is_plain(((const struct tok_enc *)ctx)->in, b, e);
 }
 
+static int plain_gap(void *ctx, int64_t b, int64_t e)
+{
+    const struct tok_enc *enc = ctx;
+    return is_plain(enc->in, enc->gap + b, enc->gap + e);
+}
+
 static int plain_normed(void *ctx, int64_t b, int64_t e)
 {
     int64_t from, to;
     origin(ctx, b, e, &from, &to);
     return is_plain(((const struct tok_enc *)ctx)->in, from, to);
+}
+
+/* The second pass of added tokens, then pieces, all on the text itself. */
+static void scan_raw_gap(struct tok_enc *enc, int64_t b, int64_t e, int picky)
+{
+    struct str text = enc->in->text;
+    if (enc->t->normed.n == 0) {
+        scan_gap(enc, text, b, e);
+        return;
+    }
+    enc->gap = b;
+    tok_split_added(enc->t, &enc->t->normed, str_sub(text, b, e), picky ? plain_gap : NULL, enc, &enc->normed);
+    for (int64_t i = 0; i < enc->normed.n; i++) {
+        struct tok_seg g = enc->normed.p[i];
+        if (g.token >= 0)
+            put_added(enc, g.token, b + g.b, b + g.e);
+        else
+            scan_gap(enc, text, b + g.b, b + g.e);
+    }
 }
 
 static void take(struct tok_enc *enc, int64_t b, int64_t e)
@@ -203,6 +283,8 @@ static err_code encode_raw_gap(struct tok_enc *enc, int64_t b, int64_t e, struct
 {
     const struct tok *t = enc->t;
     int picky = enc->in->plain || enc->in->n_spans;
+    if (can_scan(enc, str_sub(enc->in->text, b, e)))
+        return scan_raw_gap(enc, b, e, picky), ERR_OK;
     take(enc, b, e);
     TRY(tok_normalize(t, enc->re, &enc->w, &enc->tmp, err));
     if (t->normed.n == 0)

@@ -5,6 +5,7 @@
 #include "core/json.h"
 #include "text/tok.h"
 #include "text/tok_patterns.h"
+#include "text/tok_scan.h"
 
 
 /* ---- matches to pieces -------------------------------------------------------------------- */
@@ -426,5 +427,6 @@ err_code tok_open_pre(struct tok *t, const json_t *v, struct err *e)
             return err_set(e, ERR_UNSUPPORTED, "two ByteLevel pre-tokenizers are not supported");
         t->pre[i].map = i + 1 < t->n_pre;
     }
+    t->scanner = (int)tok_scan_for(t->pre, t->n_pre);
     return ERR_OK;
 }

@@ -1,0 +1,31 @@
+/* Scanners against the general engine: the first byte chooses the scanner, the rest is the text. Catches any piece that ends
+ * elsewhere than the pattern says, and reads past the text. */
+#include "tests/tok_stages.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct stages st;
+    static int ready;
+    if (!ready) {
+        stages_open(&st);
+        ready = 1;
+    }
+    if (size < 2 || size > 1 << 16)
+        return 0;
+    enum tok_scanner s = (enum tok_scanner)(1 + data[0] % (TOK_N_SCANNERS - 1));
+    struct sbuf b;
+    sbuf_init(&b, 1 << 20);
+    tok_utf8_replace((struct str){(const char *)data + 1, (int64_t)size - 1}, &b);
+    char *exact = malloc((size_t)b.n); /* ends where the text ends: a read behind it is seen */
+    memcpy(exact, b.p, (size_t)b.n);
+    int64_t k = stages_differ(&st, s, (struct str){exact, b.n}, 1 + data[0] % 64);
+    if (k >= 0) {
+        fprintf(stderr, "scanner %d differs at piece %lld of '%.*s'\n", (int)s, (long long)k, STR_ARG(sbuf_str(&b)));
+        abort();
+    }
+    free(exact);
+    sbuf_release(&b);
+    return 0;
+}
