@@ -290,10 +290,10 @@ static int include(lua_State *L)
     return 1;
 }
 
-/* Sections and top keys of a table as JSON. Functions among them are helpers that should have been local. */
-static json_t *take_table(lua_State *L, int idx)
+/* Sections and top keys of a table as JSON; what is made is owned by *out at once, so that raising leaks nothing. Functions among
+ * them are helpers that should have been local. */
+static void take_table(lua_State *L, int idx, json_t **out)
 {
-    json_t *v = NULL;
     script_sorted_keys(L, idx);
     for (lua_Integer i = 1, n = (lua_Integer)lua_rawlen(L, -1); i <= n; i++) {
         lua_rawgeti(L, -1, i);
@@ -306,8 +306,7 @@ static json_t *take_table(lua_State *L, int idx)
         lua_pop(L, 2);
     }
     lua_pop(L, 1);
-    script_to_json(L, idx, &v);
-    return v;
+    script_to_json(L, idx, out);
 }
 
 static int run_config(lua_State *L)
@@ -323,10 +322,10 @@ static int run_config(lua_State *L)
     lua_pushcclosure(L, include, 2);
     lua_setglobal(L, "include");
     run_file(L, f, ENV);
-    f->globals = take_table(L, ENV);
+    take_table(L, ENV, &f->globals);
     if (!lua_isnil(L, -1)) {
         luaL_argexpected(L, lua_istable(L, -1), 1, "a table of sections as the file's result");
-        f->returned = take_table(L, lua_gettop(L));
+        take_table(L, lua_gettop(L), &f->returned);
     }
     return 0;
 }

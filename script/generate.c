@@ -90,16 +90,20 @@ struct generation {
     const struct script_generate *g;
     int64_t index, emitted;
     json_t *rows;   /* of this call */
+    json_t *made;   /* the row that is being made; owned here, so that raising leaks nothing */
     int stopped;
 };
 
 static int emit(lua_State *L)
 {
     struct generation *k = lua_touserdata(L, lua_upvalueindex(1));
-    json_t *v = NULL;
     luaL_checktype(L, 1, LUA_TTABLE);
-    script_to_json(L, 1, &v);
-    if (!v || json_array_append_new(k->rows, v))
+    json_decref(k->made); /* of a call that failed inside pcall */
+    k->made = NULL;
+    script_to_json(L, 1, &k->made);
+    json_t *v = k->made;
+    k->made = NULL;
+    if (json_array_append_new(k->rows, v))
         luaL_error(L, "out of memory");
     return 0;
 }
@@ -189,6 +193,7 @@ err_code script_rows(const struct script_generate *g, int64_t *rows, struct err 
     }
     *rows = k.emitted;
     json_decref(k.rows);
+    json_decref(k.made);
     script_close(s);
     sbuf_release(&b);
     return rc;

@@ -34,8 +34,8 @@ void script_open_patterns(lua_State *L);
 /* Pushes a list of the keys of the table at idx in order: numbers, strings by bytes, booleans. Raises on other keys. */
 void script_sorted_keys(lua_State *L, int idx);
 
-/* JSON <-> Lua, inside a protected call. script_to_json stores into *slot or appends to the container `into`; what it made is
- * reachable from *root at every moment, so that an error leaks nothing. */
+/* JSON <-> Lua, inside a protected call. What script_to_json has made is owned by *root at every moment: when it raises, whoever holds
+ * *root beyond the protected call releases it. So root must not be a local of the raising function. */
 void script_push_json(lua_State *L, const json_t *v);
 void script_to_json(lua_State *L, int idx, json_t **root);
 
