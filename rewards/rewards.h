@@ -29,6 +29,7 @@ CDECL_BEGIN
 
 /* Every reward: name, what it scores. A new one: a line here and rewards/reward_<name>.c with `reward_kind_<name>`. */
 #define REWARD_LIST(X)                                                                                   \
+    X(math, "1 when the answer in the response equals the gold answer (docs/math-verifier.md), else 0")  \
     X(format, "1 when the response has the structure of reward.format_tags or format_regex, else 0")     \
     X(length, "in [0, 1] by the number of tokens: reward.length_mode, length_target, length_limit")      \
     X(language, "share of the letters that belong to reward.language")                                   \

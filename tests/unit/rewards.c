@@ -132,6 +132,44 @@ static void length_and_language(void **state)
     reward_close(r);
 }
 
+static void math_by_the_verifier(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *gold, *response;
+        enum reward_outcome outcome;
+        const char *answer;
+    } cases[] = {
+        {"72", "so\n#### 72", REWARD_RIGHT, "72"},
+        {"72", "#### $72.", REWARD_RIGHT, NULL},
+        {"1/2", "thus \\boxed{0.5}", REWARD_RIGHT, "0.5"},
+        {"72", "#### 71", REWARD_WRONG, "71"},
+        {"72", "", REWARD_UNPARSABLE, NULL},
+        {"", "#### 72", REWARD_GOLD_UNPARSABLE, NULL},
+    };
+    struct rewards *r = must_open(WORDS("reward.list=math"));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct reward_request q = {.gold = str_of(cases[i].gold), .response = str_of(cases[i].response)};
+        struct reward_result out;
+        struct reward_stats st;
+        reward_score(r, &q, 1, &mem, &out, &st);
+        const struct reward_verdict *v = out.each;
+        double want = cases[i].outcome == REWARD_RIGHT ? 1 : cases[i].outcome == REWARD_GOLD_UNPARSABLE ? NAN : 0;
+        if (v->outcome != cases[i].outcome || !(isnan(want) ? isnan(out.total) : out.total == want))
+            fail_msg("'%s': %s %g %s", cases[i].response, reward_outcome_name(v->outcome), out.total, v->why);
+        if (cases[i].answer)
+            assert_true(str_eq(v->answer, str_of(cases[i].answer)));
+    }
+    reward_close(r);
+    r = must_open(WORDS("reward.list=math", "reward.gold_form=response", "reward.strict_box=true"));
+    struct reward_request q[2] = {{.gold = STR("3 + 4 = 7\n#### 7"), .response = STR("\\boxed{7}")}, {.gold = STR("#### 7"), .response = STR("7")}};
+    struct reward_result out[2];
+    struct reward_stats st;
+    reward_score(r, q, 2, &mem, out, &st);
+    assert_true(out[0].total == 1 && out[1].total == 0);
+    reward_close(r);
+}
+
 static void lua_failures_are_no_scores(void **state)
 {
     (void)state;
@@ -214,14 +252,14 @@ static void threads_change_nothing(void **state)
     snprintf(lua, sizeof lua, "reward.lua=%s", lua_file("calls = 0\nfunction reward(row) calls = calls + 1 local n = row.tokens\n"
              "if n % 7 == 3 then error('seven') end if n % 50 == 1 then while true do end end\n"
              "local t = {} for i = 1, n % 40 do t[#t + 1] = { i } end return calls * (n % 5) / 8, nil, #t .. ' of ' .. n end"));
-    struct rewards *r = must_open(WORDS("reward.list=lua:0.5,format:2,length:-1,language", lua, "reward.lua_instructions=20000"));
+    struct rewards *r = must_open(WORDS("reward.list=lua:0.5,format:2,length:-1,language,math:0.25", lua, "reward.lua_instructions=20000"));
     struct reward_request q[N];
     static char text[N][64];
     struct reward_result first[N], out[N];
     struct reward_stats st0, st;
     for (int i = 0; i < N; i++) {
         snprintf(text[i], sizeof text[i], i % 3 ? "<think>%d</think><answer>ответ</answer>" : "answer %d", i);
-        q[i] = (struct reward_request){.response = str_of(text[i]), .tokens = i};
+        q[i] = (struct reward_request){.response = str_of(text[i]), .tokens = i, .gold = STR("33")};
     }
     par_init(1);
     reward_score(r, q, N, &mem, first, &st0);
@@ -230,7 +268,7 @@ static void threads_change_nothing(void **state)
     for (int threads = 2; threads <= 8; threads *= 2) {
         par_init(threads);
         reward_score(r, q, N, &mem, out, &st);
-        assert_memory_equal(st.outcomes, st0.outcomes, 4 * sizeof *st.outcomes);
+        assert_memory_equal(st.outcomes, st0.outcomes, 5 * sizeof *st.outcomes);
         for (int i = 0; i < N; i++) {
             assert_true(isnan(out[i].total) == isnan(first[i].total) && (isnan(out[i].total) || out[i].total == first[i].total));
             for (int k = 0; k < reward_count(r); k++)
@@ -269,7 +307,7 @@ int main(void)
         cmocka_unit_test(format_by_tags),         cmocka_unit_test(format_by_regex),
         cmocka_unit_test(length_and_language),    cmocka_unit_test(lua_failures_are_no_scores),
         cmocka_unit_test(opening_is_checked),     cmocka_unit_test(threads_change_nothing),
-        cmocka_unit_test(weight_zero_is_only_shown),
+        cmocka_unit_test(weight_zero_is_only_shown), cmocka_unit_test(math_by_the_verifier),
     };
     if (!mkdtemp(dir))
         return 1;
