@@ -73,7 +73,7 @@ static void begin(struct math_checker *m, const struct math_opts *o)
     arena_reset(&m->mem);
     m->o = *o;
     m->work = MATH_BUDGET;
-    m->over = m->n_sym = m->depth = 0;
+    m->over = m->n_sym = m->depth = m->inner = m->short_names = 0;
     m->why = "";
 }
 
@@ -114,6 +114,8 @@ static char choice_letter(const struct math_checker *m, const struct node *x, st
     }
     if (plain.n < 2)
         return 0;
+    if (plain.p[0] >= 'B' && plain.p[0] <= 'H' && plain.p[1] == ' ' && x->kind == N_TEXT && !memchr(plain.p + 2, ' ', (size_t)plain.n - 2))
+        return plain.p[0]; /* C Cecile */
     int open = plain.p[0] == '(';
     char c = plain.p[open], after = open + 1 < plain.n ? plain.p[open + 1] : 0;
     int upper = c >= 'A' && c <= 'Z', lower = c >= 'a' && c <= 'z';
@@ -129,16 +131,6 @@ struct side {
     struct str text, plain;
     struct node *x;
 };
-
-static void read_side(struct math_checker *m, struct side *s, enum math_form form, const char **rule)
-{
-    *rule = "answer";
-    if (form == MATH_RESPONSE)
-        s->text = math_find(m, s->text, m->o.strict_box, rule);
-    else if (holds_box(s->text))
-        s->text = math_find(m, s->text, 0, rule);
-    s->x = s->text.n ? math_parse(m, s->text, &s->plain) : NULL;
-}
 
 static enum math_outcome decide(struct math_checker *m, struct side *g, struct side *p)
 {
@@ -172,6 +164,33 @@ static enum math_outcome decide(struct math_checker *m, struct side *g, struct s
         return MATH_TIMEOUT;
     }
     return MATH_WRONG;
+}
+
+static void read_side(struct math_checker *m, struct side *s, enum math_form form, const char **rule)
+{
+    *rule = "answer";
+    if (form == MATH_RESPONSE)
+        s->text = math_find(m, s->text, m->o.strict_box, rule);
+    else if (holds_box(s->text))
+        s->text = math_find(m, s->text, 0, rule);
+    s->x = s->text.n ? math_parse(m, s->text, &s->plain) : NULL;
+    if (form == MATH_ANSWER && s->x && s->x->kind == N_TEXT && str_find(s->text, STR("nswer is"), 0) >= 0) { /* "the answer is 5" */
+        struct side t = {.text = math_find(m, s->text, 0, rule)};
+        t.x = t.text.n ? math_parse(m, t.text, &t.plain) : NULL;
+        if (t.x && t.x->kind != N_TEXT)
+            *s = t;
+    }
+}
+
+/* A gold that is a sentence is compared with everything behind "the answer is". */
+static void take_tail(struct math_checker *m, const struct math_question *q, const struct side *g, struct math_result *r)
+{
+    struct side t = {.text = math_tail(q->pred)};
+    t.x = t.text.n ? math_parse(m, t.text, &t.plain) : NULL;
+    if (t.x && decide(m, (struct side *)g, &t) == MATH_RIGHT) {
+        r->outcome = MATH_RIGHT;
+        r->extracted = t.text;
+    }
 }
 
 static void render(struct math_checker *m, const struct node *x, struct sbuf *b, struct str *out)
@@ -212,6 +231,12 @@ void math_check(struct math_checker *m, const struct math_question *q, const str
     } else {
         m->depth = 0;
         r->outcome = decide(m, &g, &p);
+        if (r->outcome != MATH_RIGHT && q->pred_form == MATH_RESPONSE && !strcmp(r->rule, "phrase")) {
+            const char *why = m->why;
+            take_tail(m, q, &g, r);
+            if (r->outcome != MATH_RIGHT)
+                m->why = why;
+        }
     }
     r->why = m->why;
     r->work = MATH_BUDGET - m->work;

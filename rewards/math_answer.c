@@ -246,7 +246,7 @@ struct node *math_list(struct math_checker *m)
         return NULL;
     m->depth++;
     struct vec v = {0};
-    int ands = 0, ors = 0;
+    int ands = 0, ors = 0, commas = 0, semis = 0, group = 0;
     for (;;) {
         struct node *x = clause(m);
         if (!x || m->over) {
@@ -255,6 +255,12 @@ struct node *math_list(struct math_checker *m)
         }
         math_push(m, &v, x);
         int sep = 0;
+        if (op(m, ',')) {
+            commas++;
+        } else if (op(m, ';')) {
+            group = semis ? group == v.n - semis * group ? group : -1 : v.n;
+            semis++;
+        }
         for (int k = 0; k < 3; k++) {
             if (op(m, ',') || op(m, ';') || op(m, 'R') || op(m, '&'))
                 sep = 1;
@@ -270,6 +276,17 @@ struct node *math_list(struct math_checker *m)
             break;
     }
     m->depth--;
+    if (group > 1 && !ands && !ors && v.n == group * (semis + 1) && commas == v.n - semis - 1) { /* p=5, q=2; p=7, q=2 */
+        struct vec rows = {0};
+        for (int i = 0; i < v.n; i += group) {
+            struct node *t = math_node(m, N_TUPLE, group);
+            t->open = '(';
+            t->close = ')';
+            memcpy(t->kid, v.p + i, (size_t)group * sizeof *v.p);
+            math_push(m, &rows, t);
+        }
+        return math_from(m, N_LIST, &rows);
+    }
     return build(m, &v, ands, ors);
 }
 

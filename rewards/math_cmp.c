@@ -17,26 +17,18 @@ static int setlike(const struct node *x)
 
 int math_ordered(struct math_checker *m, struct node **g, struct node **p, int n)
 {
-    for (int i = 0; i < n; i++) {
-        int r = math_equal(m, g[i], p[i]);
-        if (r != 1 || m->over)
-            return r;
-    }
-    math_why(m, "equal member by member");
-    return 1;
+    int r = 1;
+    m->inner++;
+    for (int i = 0; i < n && r == 1 && !m->over; i++)
+        r = math_equal(m, g[i], p[i]);
+    m->inner--;
+    if (r == 1)
+        math_why(m, "equal member by member");
+    return m->over ? -1 : r;
 }
 
-/* As sets (repeats count once) or as multisets. */
-int math_unordered(struct math_checker *m, struct node **g, int ng, struct node **p, int np)
+static int match(struct math_checker *m, struct node **g, int ng, struct node **p, int np, uint8_t *used, int *undecided)
 {
-    enum { MOST = 400 };
-    uint8_t used[MOST];
-    if (ng > MOST || np > MOST || (!m->o.set_duplicates && ng != np)) {
-        math_why(m, "%d against %d members", ng, np);
-        return 0;
-    }
-    memset(used, 0, sizeof used);
-    int undecided = 0;
     for (int i = 0; i < ng; i++) {
         int hit = 0;
         for (int k = 0; k < np && !hit && !m->over; k++) {
@@ -44,13 +36,13 @@ int math_unordered(struct math_checker *m, struct node **g, int ng, struct node 
             if (used[j] && !m->o.set_duplicates)
                 continue;
             int r = math_equal(m, g[i], p[j]);
-            undecided |= r < 0;
+            *undecided |= r < 0;
             if (r == 1)
                 hit = used[j] = 1;
         }
         if (!hit) {
             math_why(m, "member %d of the gold is missing", i + 1);
-            return undecided ? -1 : 0;
+            return *undecided ? -1 : 0;
         }
     }
     for (int j = 0; j < np; j++) {
@@ -66,6 +58,22 @@ int math_unordered(struct math_checker *m, struct node **g, int ng, struct node 
     return 1;
 }
 
+/* As sets (repeats count once) or as multisets. */
+int math_unordered(struct math_checker *m, struct node **g, int ng, struct node **p, int np)
+{
+    enum { MOST = 400 };
+    uint8_t used[MOST];
+    if (ng > MOST || np > MOST || (!m->o.set_duplicates && ng != np)) {
+        math_why(m, "%d against %d members", ng, np);
+        return 0;
+    }
+    memset(used, 0, sizeof used);
+    int undecided = 0;
+    m->inner++;
+    int r0 = match(m, g, ng, p, np, used, &undecided);
+    m->inner--;
+    return r0;
+}
 /* ---- plus or minus ---- */
 
 static void count_pm(const struct node *x, int *plus, int *minus)
@@ -276,6 +284,11 @@ static int collections(struct math_checker *m, struct node *g, struct node *p)
     if (gt && pt)
         return tuples(m, g, p);
     if (gt || pt) { /* a tuple against a list or set: in order */
+        struct node *t = gt ? g : p;
+        if (t->n == 2 && (t->open != '(' || t->close != ')')) {
+            math_why(m, "an interval against a list");
+            return 0;
+        }
         if (g->n != p->n) {
             math_why(m, "%d against %d members", g->n, p->n);
             return 0;
@@ -287,6 +300,13 @@ static int collections(struct math_checker *m, struct node *g, struct node *p)
     }
     if (!m->o.list_unordered && g->kind == N_LIST && p->kind == N_LIST)
         return g->n == p->n ? math_ordered(m, g->kid, p->kid, g->n) : 0;
+    if (g->kind == N_LIST && g->n != p->n && m->o.set_duplicates) {
+        int keep = m->o.set_duplicates;
+        m->o.set_duplicates = 0; /* a list says how often */
+        int r = math_unordered(m, g->kid, g->n, p->kid, p->n);
+        m->o.set_duplicates = keep;
+        return r;
+    }
     return math_unordered(m, g->kid, g->n, p->kid, p->n);
 }
 
@@ -345,6 +365,76 @@ static int uneval(const struct node *x)
     return 0;
 }
 
+static int find_symbol(const struct math_checker *m, const char *name)
+{
+    for (int i = 0; i < m->n_sym; i++)
+        if (str_eq(m->sym[i].name, str_of(name)))
+            return i;
+    return -1;
+}
+
+/* C_n^k as the number of combinations. */
+static struct node *combinations(struct math_checker *m, struct node *x, int *changed)
+{
+    if (x->kind == N_POW && x->kid[0]->kind == N_SYM) {
+        struct str s = m->sym[x->kid[0]->id].name;
+        int64_t n;
+        if (s.n > 2 && (s.p[0] == 'C' || s.p[0] == 'P' || s.p[0] == 'A') && s.p[1] == '_') {
+            struct str sub = str_sub(s, 2, s.n);
+            struct node *top = str_to_i64(sub, &n) ? math_num(m, n) : NULL;
+            if (!top && sub.n == 1) {
+                int id = math_symbol(m, sub, 0);
+                if (id >= 0) {
+                    top = math_node(m, N_SYM, 0);
+                    top->id = (int16_t)id;
+                }
+            }
+            if (top) {
+                struct node *b = math_wrap(m, N_FN, top, x->kid[1]);
+                b->fn = FN_BINOM;
+                *changed = 1;
+                if (s.p[0] == 'C')
+                    return b;
+                struct node *f = math_wrap(m, N_FN, x->kid[1], NULL); /* arrangements */
+                f->fn = FN_FACT;
+                return math_wrap(m, N_MUL, b, f);
+            }
+        }
+    }
+    if (!x->n)
+        return x;
+    struct node *y = math_node(m, x->kind, x->n);
+    struct node **kid = y->kid;
+    *y = *x;
+    y->kid = kid;
+    for (int i = 0; i < x->n; i++)
+        kid[i] = combinations(m, x->kid[i], changed);
+    return y;
+}
+
+/* Second readings of a scalar that did not match. */
+static int other_readings(struct math_checker *m, struct node *g, struct node *p)
+{
+    int up = find_symbol(m, "C"), low = find_symbol(m, "c"), changed = 0;
+    if (m->o.integration_constant && up >= 0 && low >= 0 && g->kind == N_ADD && p->kind == N_ADD) { /* + C and + c */
+        struct node *c = math_node(m, N_SYM, 0);
+        c->id = (int16_t)up;
+        if (uses(g, up) && !uses(g, low) && uses(p, low) && !uses(p, up) && math_quantity_eq(m, g, math_substitute(m, p, low, c)) == 1)
+            return 1;
+        c->id = (int16_t)low;
+        if (uses(g, low) && !uses(g, up) && uses(p, up) && !uses(p, low) && math_quantity_eq(m, g, math_substitute(m, p, up, c)) == 1)
+            return 1;
+    }
+    if (math_has(p, N_POW) || math_has(g, N_POW)) {
+        struct node *a = combinations(m, g, &changed), *b = combinations(m, p, &changed);
+        if (changed && math_quantity_eq(m, a, b) == 1) {
+            math_why(m, "equal when C_n^k is a number of combinations");
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static int scalars(struct math_checker *m, struct node *g, struct node *p)
 {
     if (g->kind == N_SYM && p->kind == N_SYM && (g->id == p->id || ((g->flags | p->flags) & F_TEXT)))
@@ -362,6 +452,12 @@ static int scalars(struct math_checker *m, struct node *g, struct node *p)
             return 1;
         }
     }
+    if (r == 0 && (math_has(g, N_SYM) || math_has(p, N_SYM))) {
+        const char *why = m->why;
+        if (other_readings(m, g, p))
+            return 1;
+        m->why = why;
+    }
     return r;
 }
 
@@ -375,10 +471,9 @@ static int special(struct math_checker *m, struct node *g, struct node *p)
     }
     if (g->kind == N_TIME && p->kind == N_TIME) {
         int r = rat_eq(&g->q, &p->q);
-        if (!r && !g->open && p->open) { /* 8:30 against 8:30 p.m. */
-            struct rat half = rat_of(43200), t;
-            rat_sub(m, &t, &p->q, &half);
-            r = rat_eq(&g->q, &t);
+        if (!r && !g->open != !p->open && m->o.unit_optional) { /* 8:30 against 8:30 p.m. */
+            int64_t a = (int64_t)(g->open ? p : g)->q.n1, b = (int64_t)(g->open ? g : p)->q.n1;
+            r = a < 13 * 3600 && (a % 43200 == b % 43200);
         }
         math_why(m, r ? "the same time" : "times differ");
         return r;
@@ -466,9 +561,9 @@ static int dispatch(struct math_checker *m, struct node *g, struct node *p)
         return matrix_tuple(m, p, g, 0);
     if (is_collection(g) && is_collection(p))
         return collections(m, g, p);
-    if ((g->kind == N_SET || g->kind == N_LIST) && g->n == 1)
+    if ((g->kind == N_SET || g->kind == N_LIST) && g->n == 1 && !m->inner)
         return math_equal(m, g->kid[0], p);
-    if ((p->kind == N_SET || (p->kind == N_LIST && p->open != 'o')) && p->n == 1)
+    if ((p->kind == N_SET || (p->kind == N_LIST && p->open != 'o')) && p->n == 1 && !m->inner)
         return math_equal(m, g, p->kid[0]);
     if (is_collection(g) && p->kind == N_NUM && (p->flags & F_THOUSANDS))
         return math_equal(m, g, as_list(m, p));

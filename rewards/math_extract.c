@@ -53,6 +53,8 @@ static struct str cut_thinking(struct str s)
         if (k >= 0 && (open < 0 || k < open))
             open = k;
     }
+    if (open >= 0 && cut < 0 && str_find(s, STR("<answer>"), open) > open && str_find(s, STR("</answer>"), open) > open)
+        return str_sub(s, str_find(s, STR("<answer>"), open), s.n); /* the end mark was forgotten */
     return open >= 0 ? str_sub(s, 0, open) : s;
 }
 
@@ -72,8 +74,8 @@ static int64_t close_brace(struct str s, int64_t i)
 {
     int depth = 0;
     for (; i < s.n; i++) {
-        if (s.p[i] == '\\' && i + 1 < s.n && (s.p[i + 1] == '{' || s.p[i + 1] == '}'))
-            i++;
+        if (s.p[i] == '\\')
+            i++; /* what is escaped is no brace */
         else if (s.p[i] == '{')
             depth++;
         else if (s.p[i] == '}' && --depth == 0)
@@ -218,6 +220,8 @@ static int formula(struct str s, int64_t i, struct str *in, int64_t *begin, int6
         if (s.p[i] == '$') {
             int d = i + 1 < s.n && s.p[i + 1] == '$';
             int64_t e = str_find(s, d ? STR("$$") : STR("$"), i + 1 + d);
+            while (e > 0 && s.p[e - 1] == '\\')
+                e = str_find(s, d ? STR("$$") : STR("$"), e + 1);
             if (e < 0)
                 return 0;
             *in = str_sub(s, i + 1 + d, e);
@@ -327,18 +331,25 @@ static struct str run(struct str s, int64_t from, int last)
 /* To the end of the sentence or line. */
 static struct str sentence(struct str s)
 {
-    int64_t i = 0, dollar = 0;
+    int64_t i = 0;
+    int dollar = 0, bracket = 0;
     while (i < s.n && (s.p[i] == ' ' || s.p[i] == '\n' || s.p[i] == '*' || s.p[i] == ':' || s.p[i] == '\t'))
         i++;
     s = str_sub(s, i, s.n);
     for (i = 0; i < s.n; i++) {
-        dollar ^= s.p[i] == '$';
+        if (s.p[i] == '$' && !(i && s.p[i - 1] == '\\')) {
+            dollar = !dollar;
+            i += i + 1 < s.n && s.p[i + 1] == '$';
+        }
+        bracket = has(s, i, "\\(") || has(s, i, "\\[") || has(s, i, "\\begin") ? 1 : has(s, i, "\\)") || has(s, i, "\\]") || has(s, i, "\\end") ? 0 : bracket;
+        if (i >= s.n)
+            break;
         int64_t end = i + 1;
         while (end < s.n && (s.p[end] == '*' || s.p[end] == '"'))
             end++;
-        if (s.p[i] == '\n' && !dollar && !(i && has(s, i - 1, "[\n")) && str_find(str_sub(s, 0, i), STR("\\["), 0) < 0)
+        if (s.p[i] == '\n' && !dollar && !bracket)
             break;
-        if (s.p[i] == '.' && !dollar && (end == s.n || s.p[end] == ' ' || s.p[end] == '\n') && !(i && s.p[i - 1] == 'm'))
+        if (s.p[i] == '.' && !dollar && !bracket && (end == s.n || s.p[end] == ' ' || s.p[end] == '\n') && !(i && s.p[i - 1] == 'm'))
             break;
         if (has(s, i, "\xE3\x80\x82"))
             break;
@@ -360,11 +371,20 @@ static struct str pointed_at(struct math_checker *m, struct str s)
             end = e2;
             joined++;
         }
-        int64_t d = 0;
+        int64_t d = 0, inside = 0, later = end;
         while (d < b && !digit(s.p[d]))
             d++;
-        if (d == b || b == 0)
+        for (int64_t k = begin; k < end; k++)
+            inside |= digit(s.p[k]) || s.p[k] == '\\';
+        while (later < s.n && !digit(s.p[later]))
+            later++;
+        if ((d == b || b == 0) && (inside || later == s.n))
             return joined ? str_sub(s, begin, end) : first;
+        if (d == b && !inside) { /* "the largest $n$ is 34" */
+            struct str r = run(s, end, 0);
+            struct str f2;
+            return formula(s, end, &f2, &b2, &e2) && b2 < later ? f2 : r.n ? r : first;
+        }
     }
     struct str t = str_trim(s);
     while (t.n && (t.p[t.n - 1] == '*' || t.p[t.n - 1] == '.'))
@@ -417,7 +437,7 @@ static int64_t behind_link(struct str s, int64_t i, int needed)
     return i;
 }
 
-static struct str by_phrase(struct math_checker *m, struct str s)
+static int64_t behind_phrase(struct str s)
 {
     int64_t best = -1;
     for (size_t k = 0; k < sizeof phrases / sizeof *phrases; k++) {
@@ -438,7 +458,21 @@ static struct str by_phrase(struct math_checker *m, struct str s)
             break;
         }
     }
+    return best;
+}
+
+static struct str by_phrase(struct math_checker *m, struct str s)
+{
+    int64_t best = behind_phrase(s);
     return best < 0 ? (struct str){NULL, 0} : pointed_at(m, str_sub(s, best, s.n));
+}
+
+/* Everything behind the last answer phrase: what a gold that is a sentence is compared with. */
+struct str math_tail(struct str text)
+{
+    struct str s = str_trim(cut_turns(cut_thinking(text)));
+    int64_t best = behind_phrase(s);
+    return best < 0 ? (struct str){NULL, 0} : str_trim(str_sub(s, best, s.n));
 }
 
 static struct str hashes(struct str s)

@@ -134,6 +134,12 @@ struct str math_fold(struct math_checker *m, struct str s)
             size_t l = strlen(to);
             memcpy(out + n, to, l);
             n += (int64_t)l;
+            if ((cp == 0x221A || cp == 0x221B) && i < s.n && s.p[i] >= '0' && s.p[i] <= '9') { /* all digits are under it */
+                out[n - 1] = '{';
+                while (i < s.n && s.p[i] >= '0' && s.p[i] <= '9')
+                    out[n++] = s.p[i++];
+                out[n++] = '}';
+            }
         } else if (p) {
             out[n++] = (char)p;
         } else {

@@ -54,6 +54,8 @@ struct node *math_big_operator(struct math_checker *m)
         int sup = cur(m)->id == '^';
         m->at++;
         struct str s = math_script(m);
+        if (s.n && s.p[0] == '+')
+            s = str_sub(s, 1, s.n);
         struct node *x = math_node(m, N_TEXT, 0);
         x->s = math_join(m, sup ? STR("^") : STR("_"), "", s);
         math_push(m, &v, x);
@@ -77,9 +79,16 @@ struct node *math_decorated(struct math_checker *m)
     if (str_eq(d, STR("overrightarrow")))
         d = STR("vec");
     m->at++;
+    int begin = m->at, upper = 1;
     struct str s = math_script(m);
     if (!s.n)
         return NULL;
+    for (int64_t i = 0; i < s.n; i++)
+        upper &= s.p[i] >= 'A' && s.p[i] <= 'Z';
+    if (upper && s.n > 1 && str_starts(d, STR("over"))) { /* the segment AB */
+        m->at = begin;
+        return math_argument(m);
+    }
     struct str whole = math_join(m, d, " ", s);
     for (int k = 0; k < 2 && is(cur(m), T_OP, '_'); k++) {
         m->at++;

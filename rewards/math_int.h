@@ -163,6 +163,8 @@ struct math_checker {
     int nt, at;
     int bar;                    /* open absolute values */
     int in_set;                 /* a bar here means "such that" */
+    int short_names;            /* no digits joined to names: \frac a2 */
+    int inner;                  /* comparing members: a set is no longer its only member */
     int outward;                /* ]a,b[: a [ closes */
     struct ball_ctx *balls;
 };
@@ -277,6 +279,7 @@ void math_show(struct math_checker *m, struct sbuf *b, const struct node *x);
 
 /* math_extract.c */
 struct str math_find(struct math_checker *m, struct str text, int strict, const char **rule);
+struct str math_tail(struct str text);
 struct str math_choice_in(struct str text, const char **rule); /* the first choice letter standing alone */
 
 #endif

@@ -311,6 +311,11 @@ static int push_known(struct lexer *x, struct str w)
     int in_math = x->math && !x->texts, caps = 1;
     for (int64_t i = 0; i < w.n; i++)
         caps &= w.p[i] >= 'A' && w.p[i] <= 'Z';
+    const struct unit *money = math_unit(w);
+    if (money && strchr("$EGJCR", money->dims[0]) && money->dims[0] && (digit(at(x, x->i)) || (at(x, x->i) == ' ' && digit(at(x, x->i + 1))))) { /* USD 5 */
+        push(x, T_UNIT, 0, w);
+        return 1;
+    }
     if (after_value(x) && (!caps || w.n > 2) && math_unit(w) && !(e && (e->type == T_WORD && (e->id & 255) != W_OTHER))) {
         push(x, T_UNIT, 0, w);
         return 1;
@@ -642,6 +647,14 @@ static void lex_dollar(struct lexer *x)
         return; /* the second of $$ toggles */
     x->math = !x->math;
     x->space = 1;
+    if (!x->math) { /* one formula a line: a list */
+        int64_t j = x->i;
+        int lines = 0;
+        while (at(x, j) == ' ' || at(x, j) == '\n' || at(x, j) == '\r')
+            lines += at(x, j++) == '\n';
+        if (lines && at(x, j) == '$' && x->n && !(x->t[x->n - 1].type == T_OP && strchr(",;", x->t[x->n - 1].id)))
+            push(x, T_OP, ',', STR(","));
+    }
 }
 
 int math_lex(struct math_checker *m, struct str s, struct tok **out, int *n)

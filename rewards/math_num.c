@@ -110,7 +110,11 @@ int math_is_scalar(const struct node *x)
             if (!math_is_scalar(x->kid[i]))
                 return 0;
         return 1;
-    case N_OPAQUE: return 1;
+    case N_OPAQUE:
+        for (int i = 0; i < x->n; i++)
+            if (x->kid[i]->kind != N_TEXT && !math_is_scalar(x->kid[i]))
+                return 0;
+        return 1;
     default: return 0;
     }
 }

@@ -101,6 +101,7 @@ struct node *math_fn2(struct math_checker *m, int fn, struct node *a, struct nod
 }
 
 static struct node *power(struct math_checker *m);
+static struct node *atom(struct math_checker *m);
 
 /* Spelled digits, point, repeating tail and exponent as one rational. */
 static struct node *number(struct math_checker *m, const struct tok *t)
@@ -170,7 +171,9 @@ struct node *math_argument(struct math_checker *m)
         if (!accept(m, T_CLOSE, '}'))
             x = NULL;
     } else if (type == T_FN || type == T_NUM || type == T_SYM || type == T_CONST || type == T_CMD || type == T_OPEN || type == T_UNIT || (type == T_WORD && (id & 255) == W_NUMBER)) {
-        x = power(m);
+        m->short_names++;
+        x = type == T_FN ? power(m) : atom(m);
+        m->short_names--;
     } else {
         x = NULL;
     }
@@ -238,14 +241,16 @@ static struct node *name(struct math_checker *m)
             if (!sub.n)
                 return NULL;
             s = math_join(m, s, "_", sub);
-        } else if (digits_only(cur(m)) && !cur(m)->space && t->type == T_SYM && k == 0 && s.n == 1) {
+        } else if (digits_only(cur(m)) && !cur(m)->space && t->type == T_SYM && k == 0 && s.n == 1 && !m->short_names) {
             s = math_join(m, s, "_", cur(m)->s); /* x1 */
             m->at++;
         } else {
             break;
         }
     }
-    if (calls(s) && (is(cur(m), T_OPEN, '(') || is(cur(m), T_OPEN, '['))) {
+    struct tok *p = cur(m);
+    int value = is(p, T_OPEN, '(') && !p->space && digits_only(p + 1) && is(p + 2, T_CLOSE, ')') && s.n == 1 && !(p[3].type == T_OPEN && p[3].id == '('); /* I(0) */
+    if ((calls(s) && (is(p, T_OPEN, '(') || is(p, T_OPEN, '['))) || value) {
         struct vec v = {0};
         m->at++;
         if (!arguments(m, &v))
@@ -269,7 +274,7 @@ static int starts_atom(struct math_checker *m)
     case T_UNIT:
         return 1;
     case T_OPEN: return !(t->id == '[' && m->outward);
-    case T_WORD: return (t->id & 255) == W_SQUARE || (t->id & 255) == W_CUBIC || (t->id & 255) == W_SCALE;
+    case T_WORD: return (((t->id & 255) == W_SQUARE || (t->id & 255) == W_CUBIC) && t[1].type == T_UNIT) || (t->id & 255) == W_SCALE;
     case T_CMD: return t->id == K_FRAC || t->id == K_BINOM || t->id == K_SQRT || t->id == K_DECOR || t->id == K_BIGOP || t->id == K_BEGIN || t->id == K_PREFIX || t->id == K_BB || t->id == K_DOTS;
     case T_OP: return (t->id == '|' && !m->bar && !m->in_set) || t->id == 'V';
     default: return 0;
@@ -456,6 +461,13 @@ static int meridiem(struct math_checker *m)
     return 0;
 }
 
+static int meridiem_ahead(struct math_checker *m)
+{
+    int at = m->at, half = meridiem(m);
+    m->at = at;
+    return half;
+}
+
 /* h:mm[:ss] [a.m.|p.m.] as seconds; NULL when the tokens are no clock time. */
 static struct node *clock(struct math_checker *m)
 {
@@ -591,6 +603,10 @@ static struct node *power(struct math_checker *m)
         } else if (is(t, T_OP, 'o')) {
             m->at++;
             x = degrees(m, x);
+        } else if (x->kind == N_NUM && meridiem_ahead(m)) { /* 9 a.m. */
+            int half = meridiem(m);
+            struct node *u = unit_node(m, half == 1 ? STR("a.m.") : STR("p.m."));
+            x = u ? math_wrap(m, N_MUL, x, u) : NULL;
         } else if (is(t, T_OP, '%')) {
             m->at++;
             x = math_wrap(m, N_PERCENT, x, NULL);

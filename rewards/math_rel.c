@@ -73,6 +73,8 @@ static struct node *value_of(struct math_checker *m, struct node *x, int gold_is
     struct node *v = x->kid[last];
     if (last == 0)
         return v;
+    if (x->n == 2 && !math_is_scalar(x->kid[0]) && math_has(x->kid[0], N_MATRIX))
+        return v; /* A + B = C */
     if (x->n == 2 && !names_a_value(m, x->kid[0])) {
         if (names_a_value(m, v) && constant(x->kid[0]))
             return x->kid[0]; /* 5 = x */
@@ -188,7 +190,7 @@ int math_relation_eq(struct math_checker *m, struct node *g, struct node *p)
     if (ge && pe)
         return both_equations(m, g, p);
     if (ge && p->kind != N_REL) {
-        if (!m->o.label_optional || (!math_is_label(m, g->kid[0]) && !(g->n > 2 || g->rel[0] == R_APPROX || constant(g->kid[0]) || math_has(g->kid[0], N_CALL)))) {
+        if (!m->o.label_optional || (!math_is_label(m, g->kid[0]) && !(g->n > 2 || g->rel[0] == R_APPROX || (constant(g->kid[0]) && constant(g->kid[g->n - 1])) || math_has(g->kid[0], N_CALL)))) {
             math_why(m, "the gold is an equation, the prediction is none");
             return 0;
         }

@@ -255,9 +255,43 @@ static int is_degree(const struct quantity *q)
     return 1;
 }
 
+static int names_nothing(const struct node *x)
+{
+    return !math_has(x, N_SYM) && !math_has(x, N_CALL) && !math_has(x, N_UNIT);
+}
+
+/* "5 m" in plain text is a product with a name; read the name as a unit. NULL: no such letter. */
+static struct node *letters_as_units(struct math_checker *m, struct node *x)
+{
+    int found = 0;
+    if (x->kind != N_MUL || !names_nothing(x->kid[0]))
+        return NULL;
+    struct node *y = math_node(m, N_MUL, x->n);
+    for (int i = 0; i < x->n; i++) {
+        struct node *k = x->kid[i], *s = k->kind == N_POW && names_nothing(k->kid[1]) ? k->kid[0] : k;
+        y->kid[i] = k;
+        if (names_nothing(k))
+            continue;
+        if (s->kind != N_SYM || m->sym[s->id].name.n != 1 || !math_unit(m->sym[s->id].name))
+            return NULL;
+        struct node *u = math_node(m, N_UNIT, 0);
+        u->id = s->id;
+        y->kid[i] = s == k ? u : math_wrap(m, N_POW, u, k->kid[1]);
+        found = 1;
+    }
+    return found ? y : NULL;
+}
+
 int math_quantity_eq(struct math_checker *m, struct node *gold, struct node *pred)
 {
     struct quantity g, p;
+    if (math_has(pred, N_SYM) && !math_has(gold, N_SYM)) {
+        struct node *u = letters_as_units(m, pred);
+        pred = u ? u : pred;
+    } else if (math_has(gold, N_SYM) && math_has(pred, N_UNIT) && !math_has(pred, N_SYM)) {
+        struct node *u = letters_as_units(m, gold);
+        gold = u ? u : gold;
+    }
     if (!split(m, gold, &g) || !split(m, pred, &p) || (!g.has_unit && !p.has_unit && !g.percent && !p.percent))
         return value_eq(m, gold, pred);
     if (g.percent || p.percent)
