@@ -222,13 +222,14 @@ void math_check(struct math_checker *m, const struct math_question *q, const str
         }
     }
     r->extracted = p.text;
+    r->outcome = MATH_WRONG;
     if (!g.x) {
         math_why(m, "the gold answer is empty or holds nothing that can be read");
         r->outcome = MATH_GOLD_UNPARSABLE;
-    } else if (!p.x) {
+    } else if (!p.x && !(q->pred_form == MATH_RESPONSE && g.x->kind == N_TEXT && (take_tail(m, q, &g, r), r->outcome == MATH_RIGHT) && r->extracted.n)) {
         math_why(m, p.text.n ? "the prediction holds nothing that can be read" : "no answer was found in the prediction");
         r->outcome = MATH_UNPARSABLE;
-    } else {
+    } else if (p.x) {
         m->depth = 0;
         r->outcome = decide(m, &g, &p);
         if (r->outcome != MATH_RIGHT && q->pred_form == MATH_RESPONSE && !strcmp(r->rule, "phrase")) {

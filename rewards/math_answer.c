@@ -154,6 +154,8 @@ static struct node *bracketed(struct math_checker *m, struct node *x)
     }
     int words = 0, others = 0;
     for (int k = begin + 1; k < i; k++) {
+        if (m->t[k].type == T_SYM && m->t[k].s.n == 1 && m->t[k + 1].type != T_REL)
+            continue; /* t-shirts */
         words += noun_token(&m->t[k]) || (m->t[k].type == T_WORD && (m->t[k].id & 255) == W_AND);
         others += !(noun_token(&m->t[k]) || (m->t[k].type == T_WORD && (m->t[k].id & 255) == W_AND) || (m->t[k].type == T_OP && (m->t[k].id == '-' || m->t[k].id == '\'' || m->t[k].id == '.')));
     }
@@ -188,7 +190,7 @@ static struct node *clause(struct math_checker *m)
             x = c ? math_wrap(m, N_WHERE, x, c) : NULL;
         } else if (noun_token(t) && has_number(x)) {
             int begin = m->at;
-            while (noun_token(cur(m)) || (op(m, '-') && noun_token(cur(m) + 1)) || (op(m, '/') && noun_token(cur(m) + 1)))
+            while (noun_token(cur(m)) || (op(m, '.') && noun_token(cur(m) + 1)) || (op(m, '-') && noun_token(cur(m) + 1)) || (op(m, '/') && noun_token(cur(m) + 1)))
                 m->at++;
             x = with_noun(m, x, begin);
         } else {
@@ -211,6 +213,31 @@ static int is_condition(const struct node *x)
     return x->kind == N_REL && x->n == 2 && x->rel[0] == R_IN && x->kid[1]->kind == N_CONST;
 }
 
+static struct node *row_of(struct math_checker *m, struct node **p, int n)
+{
+    struct node *t = math_node(m, N_TUPLE, n);
+    t->open = '(';
+    t->close = ')';
+    memcpy(t->kid, p, (size_t)n * sizeof *p);
+    return t;
+}
+
+/* p = 5, q = 2, p = 7, q = 2: the names come round every 2 members; 0: they do not. */
+static int repeated_labels(const struct vec *v)
+{
+    int period = 0;
+    for (int i = 0; i < v->n; i++) {
+        const struct node *x = v->p[i];
+        if (x->kind != N_REL || x->n != 2 || x->rel[0] != R_EQ || x->kid[0]->kind != N_SYM)
+            return 0;
+        if (i && !period && x->kid[0]->id == v->p[0]->kid[0]->id)
+            period = i;
+        if (period && x->kid[0]->id != v->p[i - period]->kid[0]->id)
+            return 0;
+    }
+    return period > 1 && v->n % period == 0 ? period : 0;
+}
+
 static struct node *build(struct math_checker *m, struct vec *v, int ands, int ors)
 {
     struct vec main = {0}, cond = {0};
@@ -219,7 +246,15 @@ static struct node *build(struct math_checker *m, struct vec *v, int ands, int o
         math_push(m, is_condition(v->p[i]) && v->n > 1 ? &cond : &main, v->p[i]);
         ineq += is_inequality(v->p[i]);
     }
-    struct node *x;
+    struct node *x = NULL;
+    int period = repeated_labels(&main);
+    if (period) {
+        struct vec rows = {0};
+        for (int i = 0; i < main.n; i += period)
+            math_push(m, &rows, row_of(m, main.p + i, period));
+        x = math_from(m, N_LIST, &rows);
+        return cond.n ? math_wrap(m, N_WHERE, x, cond.p[0]) : x;
+    }
     if (!main.n) {
         main = cond;
         cond.n = 0;
@@ -278,13 +313,8 @@ struct node *math_list(struct math_checker *m)
     m->depth--;
     if (group > 1 && !ands && !ors && v.n == group * (semis + 1) && commas == v.n - semis - 1) { /* p=5, q=2; p=7, q=2 */
         struct vec rows = {0};
-        for (int i = 0; i < v.n; i += group) {
-            struct node *t = math_node(m, N_TUPLE, group);
-            t->open = '(';
-            t->close = ')';
-            memcpy(t->kid, v.p + i, (size_t)group * sizeof *v.p);
-            math_push(m, &rows, t);
-        }
+        for (int i = 0; i < v.n; i += group)
+            math_push(m, &rows, row_of(m, v.p + i, group));
         return math_from(m, N_LIST, &rows);
     }
     return build(m, &v, ands, ors);
@@ -366,7 +396,7 @@ struct node *math_parse(struct math_checker *m, struct str s, struct str *plain)
     }
     while (n && t[n - 1].type == T_OP && (t[n - 1].id == 'R' || t[n - 1].id == '.')) /* a dangling line end */
         t[--n].type = T_END;
-    while (n > 1 && t[0].type == T_REL && t[0].id == R_EQ)
+    while (n > 1 && t[0].type == T_REL && (t[0].id == R_EQ || (t[0].id == R_APPROX && m->o.approx_tail)))
         t++, n--;
     int useful = 0;
     for (int i = 0; i < n; i++)

@@ -300,7 +300,7 @@ static int collections(struct math_checker *m, struct node *g, struct node *p)
     }
     if (!m->o.list_unordered && g->kind == N_LIST && p->kind == N_LIST)
         return g->n == p->n ? math_ordered(m, g->kid, p->kid, g->n) : 0;
-    if (g->kind == N_LIST && g->n != p->n && m->o.set_duplicates) {
+    if (g->kind == N_LIST && g->n > p->n && m->o.set_duplicates) {
         int keep = m->o.set_duplicates;
         m->o.set_duplicates = 0; /* a list says how often */
         int r = math_unordered(m, g->kid, g->n, p->kid, p->n);
@@ -316,9 +316,18 @@ static int is_collection(const struct node *x)
 }
 
 /* 1,234 may be a number or two. */
+static int negative(struct node *x, struct node **inner);
+
 static struct node *as_list(struct math_checker *m, struct node *x)
 {
     struct vec v = {0};
+    struct node *in;
+    if (negative(x, &in)) {
+        struct node *l = as_list(m, in);
+        if (l->kind == N_LIST)
+            l->kid[0] = math_wrap(m, N_MUL, math_num(m, -1), l->kid[0]);
+        return l;
+    }
     struct rat q = x->q, k = rat_of(1000), f, t;
     if (x->kind != N_NUM || !(x->flags & F_THOUSANDS) || !rat_is_int(&q))
         return x;
@@ -412,6 +421,24 @@ static struct node *combinations(struct math_checker *m, struct node *x, int *ch
     return y;
 }
 
+/* log without a base as the natural logarithm. */
+static struct node *natural(struct math_checker *m, struct node *x, int *changed)
+{
+    if (!x->n)
+        return x;
+    struct node *y = math_node(m, x->kind, x->n);
+    struct node **kid = y->kid;
+    *y = *x;
+    y->kid = kid;
+    if (x->kind == N_FN && x->fn == FN_LOG && x->n == 1) {
+        y->fn = FN_LN;
+        *changed = 1;
+    }
+    for (int i = 0; i < x->n; i++)
+        kid[i] = natural(m, x->kid[i], changed);
+    return y;
+}
+
 /* Second readings of a scalar that did not match. */
 static int other_readings(struct math_checker *m, struct node *g, struct node *p)
 {
@@ -424,6 +451,14 @@ static int other_readings(struct math_checker *m, struct node *g, struct node *p
         c->id = (int16_t)low;
         if (uses(g, low) && !uses(g, up) && uses(p, up) && !uses(p, low) && math_quantity_eq(m, g, math_substitute(m, p, up, c)) == 1)
             return 1;
+    }
+    if (math_has(p, N_FN) || math_has(g, N_FN)) {
+        struct node *a = natural(m, g, &changed), *b = natural(m, p, &changed);
+        if (changed && math_quantity_eq(m, a, b) == 1) {
+            math_why(m, "equal when log is the natural logarithm");
+            return 1;
+        }
+        changed = 0;
     }
     if (math_has(p, N_POW) || math_has(g, N_POW)) {
         struct node *a = combinations(m, g, &changed), *b = combinations(m, p, &changed);
@@ -452,7 +487,7 @@ static int scalars(struct math_checker *m, struct node *g, struct node *p)
             return 1;
         }
     }
-    if (r == 0 && (math_has(g, N_SYM) || math_has(p, N_SYM))) {
+    if (r == 0 && (math_has(g, N_SYM) || math_has(p, N_SYM) || math_has(p, N_FN) || math_has(g, N_FN))) {
         const char *why = m->why;
         if (other_readings(m, g, p))
             return 1;
@@ -519,6 +554,41 @@ static int structural(struct math_checker *m, struct node *g, struct node *p)
     return math_ordered(m, g->kid, p->kid, g->n);
 }
 
+/* Sums of matrices and multiples of one by scalars, entry by entry; NULL: not that. */
+static struct node *fold_matrix(struct math_checker *m, struct node *x)
+{
+    struct node *acc = NULL;
+    if (x->kind == N_MATRIX)
+        return x;
+    if (x->kind != N_ADD && x->kind != N_MUL)
+        return NULL;
+    struct vec scalar = {0};
+    for (int i = 0; i < x->n; i++) {
+        struct node *k = x->kid[i], *y = math_is_scalar(k) ? NULL : fold_matrix(m, k);
+        if (x->kind == N_MUL && !y && math_is_scalar(k)) {
+            math_push(m, &scalar, k);
+            continue;
+        }
+        if (!y || (acc && (x->kind == N_MUL || acc->n != y->n || acc->rows != y->rows)))
+            return NULL;
+        struct node *sum = math_node(m, N_MATRIX, y->n);
+        sum->rows = y->rows;
+        sum->open = y->open;
+        for (int j = 0; j < y->n; j++) {
+            if (!math_is_scalar(y->kid[j]))
+                return NULL;
+            sum->kid[j] = acc ? math_wrap(m, N_ADD, acc->kid[j], y->kid[j]) : y->kid[j];
+        }
+        acc = sum;
+    }
+    if (acc && scalar.n) {
+        struct node *f = math_from(m, N_MUL, &scalar);
+        for (int j = 0; j < acc->n; j++)
+            acc->kid[j] = math_wrap(m, N_MUL, f, acc->kid[j]);
+    }
+    return acc;
+}
+
 static int dispatch(struct math_checker *m, struct node *g, struct node *p)
 {
     if (g->kind == N_WHERE || p->kind == N_WHERE) {
@@ -553,6 +623,9 @@ static int dispatch(struct math_checker *m, struct node *g, struct node *p)
     }
     if (g->kind == N_REL || p->kind == N_REL)
         return math_relation_eq(m, g, p);
+    struct node *gm = fold_matrix(m, g), *pm = fold_matrix(m, p);
+    g = gm ? gm : g;
+    p = pm ? pm : p;
     if (g->kind == N_MATRIX && p->kind == N_MATRIX)
         return matrices(m, g, p);
     if (g->kind == N_MATRIX && is_collection(p))
@@ -565,10 +638,11 @@ static int dispatch(struct math_checker *m, struct node *g, struct node *p)
         return math_equal(m, g->kid[0], p);
     if ((p->kind == N_SET || (p->kind == N_LIST && p->open != 'o')) && p->n == 1 && !m->inner)
         return math_equal(m, g, p->kid[0]);
-    if (is_collection(g) && p->kind == N_NUM && (p->flags & F_THOUSANDS))
-        return math_equal(m, g, as_list(m, p));
-    if (is_collection(p) && g->kind == N_NUM && (g->flags & F_THOUSANDS))
-        return math_equal(m, as_list(m, g), p);
+    struct node *parts;
+    if (is_collection(g) && (parts = as_list(m, p))->kind == N_LIST)
+        return math_equal(m, g, parts);
+    if (is_collection(p) && (parts = as_list(m, g))->kind == N_LIST)
+        return math_equal(m, parts, p);
     if (g->kind == N_BASED || p->kind == N_BASED || g->kind == N_TIME || p->kind == N_TIME || g->kind == N_RATIO || p->kind == N_RATIO)
         return special(m, g, p);
     return structural(m, g, p);

@@ -269,7 +269,7 @@ static int64_t piece(struct str s, int64_t i, int started)
         while (k < s.n && s.p[k] == ' ')
             k++;
         int op_next = k < s.n && strchr("+-*/^=<>_(", s.p[k]) && s.p[k] && j - i == 1;
-        int glued = started && (digit(s.p[i - 1]) || strchr("^_+-*/=({", s.p[i - 1]));
+        int glued = started && (digit(s.p[i - 1]) || strchr(j - i == 1 ? "^_+-*/=({" : "^_+-*/={", s.p[i - 1]));
         int64_t b = i;
         while (b > 0 && s.p[b - 1] == ' ')
             b--;

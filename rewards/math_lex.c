@@ -128,11 +128,26 @@ struct lexer {
     int full;
 };
 
+static int starts_value(int type, int id)
+{
+    return type == T_NUM || type == T_SYM || type == T_CONST || type == T_FN || (type == T_OPEN && id != '(') || (type == T_CMD && (id == K_FRAC || id == K_SQRT || id == K_BEGIN));
+}
+
+static int ends_value(const struct tok *t)
+{
+    return t->type == T_NUM || t->type == T_SYM || t->type == T_CONST || t->type == T_CLOSE || t->type == T_UNIT;
+}
+
 static struct tok *push(struct lexer *x, int type, int id, struct str s)
 {
     if (x->n >= x->cap) {
         x->full = 1;
         return &x->t[x->cap];
+    }
+    if ((x->space & 2) && starts_value(type, id) && x->n && ends_value(&x->t[x->n - 1])) { /* a \quad b: two answers */
+        x->space = 1;
+        push(x, T_OP, ',', STR(","));
+        return push(x, type, id, s);
     }
     struct tok *t = &x->t[x->n++];
     *t = (struct tok){.type = (uint8_t)type, .id = id, .space = x->space != 0, .text = x->texts > 0, .frac = -1, .s = s};
@@ -384,7 +399,10 @@ static void lex_letters(struct lexer *x)
     while (at(x, a) == ' ')
         a++;
     char before = at(x, b), after = at(x, a);
-    int glued = digit(at(x, start - 1)) || (before && strchr("^_+-*/=({|", before)) || (after && strchr("^_+-*/=|}", after)) || at(x, i) == '(';
+    int caps = 1, open = before == '(' && !(x->mathy || (after && strchr(",)^_+-*/=", after)));
+    for (int64_t k = 0; k < w.n; k++)
+        caps &= w.p[k] >= 'A' && w.p[k] <= 'Z';
+    int glued = digit(at(x, start - 1)) || (before && !open && strchr("^_+-*/=({|", before)) || (after && strchr("^_+-*/=|}", after)) || at(x, i) == '(' || (caps && (before == ',' || after == ','));
     if (in_math || (w.n <= 3 && (glued || (alone && !capital))) || (w.n <= 5 && x->mathy && glued && !capital))
         push_letters(x, w);
     else
@@ -483,7 +501,7 @@ static void lex_named(struct lexer *x, struct str name)
             while (at(x, x->i) == '[')
                 skip_arg(x);
         return;
-    case K_SPACE: x->space = 1; return;
+    case K_SPACE: x->space = str_ends(name, STR("quad")) ? 2 : 1; return;
     case K_DROP:
     case K_PHANTOM: skip_arg(x); return;
     case K_LEFT:
@@ -671,7 +689,7 @@ int math_lex(struct math_checker *m, struct str s, struct tok **out, int *n)
     while (x.i < s.n && !x.full) {
         char c = s.p[x.i];
         if (c == ' ' || (c >= '\t' && c <= '\r') || c == '~') {
-            x.space = 1;
+            x.space |= 1;
             x.i++;
         } else if (digit(c) || (c == '.' && digit(at(&x, x.i + 1)) && !(x.i && digit(at(&x, x.i - 1))))) {
             lex_number(&x);

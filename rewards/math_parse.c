@@ -568,9 +568,10 @@ static struct node *degrees(struct math_checker *m, struct node *x)
         return NULL;
     struct node *y = math_wrap(m, N_MUL, x, u);
     struct tok *t = cur(m);
-    if (t->type == T_NUM && is(t + 1, T_OP, '\'')) { /* 30 degrees 15' */
+    int up = t->type == T_NUM && is(t + 1, T_OP, '^'), brace = up && is(t + 2, T_OPEN, '{');
+    if (t->type == T_NUM && is(t + 1 + up + brace, T_OP, '\'')) { /* 30 degrees 15' */
         struct node *min = number(m, t);
-        m->at += 2;
+        m->at += 2 + up + 2 * brace;
         return min ? math_wrap(m, N_ADD, y, math_wrap(m, N_MUL, math_wrap(m, N_DIV, min, math_num(m, 60)), u)) : NULL;
     }
     if (t->type == T_SYM && t->s.n == 1 && (t->s.p[0] == 'C' || t->s.p[0] == 'F'))

@@ -66,11 +66,30 @@ static int last_exact(const struct math_checker *m, const struct node *x)
     return last;
 }
 
-/* The value an equation gives to a label, or NULL. Constant members of a chain must agree: "1/2 = 0.6" gives nothing. */
-static struct node *value_of(struct math_checker *m, struct node *x, int gold_is_value)
+/* Members of a chain that can be compared must agree: "1/2 = 0.6" and "x = 2a = 3a" say nothing. */
+static int consistent(struct math_checker *m, struct node *x, int last)
+{
+    struct node *v = x->kid[last];
+    for (int i = 0; i < last; i++) {
+        struct node *k = x->kid[i];
+        if (constant(k) != constant(v) || names_a_value(m, k) || !math_is_scalar(k) || !math_is_scalar(v) || math_has(k, N_PM) || math_has(v, N_PM))
+            continue;
+        if (i == 0 && !constant(k))
+            continue;
+        if (math_quantity_eq(m, k, v) != 1) {
+            math_why(m, "the members of a chain of equations differ");
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* The value an equation gives to a label, or NULL. */
+static struct node *value_of(struct math_checker *m, struct node *x)
 {
     int last = last_exact(m, x);
     struct node *v = x->kid[last];
+    struct rat q;
     if (last == 0)
         return v;
     if (x->n == 2 && !math_is_scalar(x->kid[0]) && math_has(x->kid[0], N_MATRIX))
@@ -78,18 +97,12 @@ static struct node *value_of(struct math_checker *m, struct node *x, int gold_is
     if (x->n == 2 && !names_a_value(m, x->kid[0])) {
         if (names_a_value(m, v) && constant(x->kid[0]))
             return x->kid[0]; /* 5 = x */
-        struct rat q;
-        if (!constant(x->kid[0]) && !(gold_is_value && math_is_scalar(v) && !(math_rat(m, v, &q) && !q.sign) && math_has(x->kid[0], N_SYM)))
+        if (!constant(x->kid[0]) && !(math_is_scalar(v) && !(math_rat(m, v, &q) && !q.sign) && math_has(x->kid[0], N_SYM)))
             return NULL; /* an equation, not a value */
         if (!constant(x->kid[0]) && !constant(v))
             return NULL;
     }
-    for (int i = 0; i < last && gold_is_value; i++)
-        if (constant(x->kid[i]) && constant(v) && math_quantity_eq(m, x->kid[i], v) != 1) {
-            math_why(m, "the members of a chain of equations differ");
-            return NULL;
-        }
-    return v;
+    return consistent(m, x, last) ? v : NULL;
 }
 
 static int rewritten_eq(struct math_checker *m, struct node *g, struct node *p)
@@ -112,19 +125,67 @@ static int same_label(struct math_checker *m, struct node *a, struct node *b)
     return math_equal(m, a, b) == 1;
 }
 
+/* f(x), y(t) */
 static int functional(const struct node *x)
 {
-    return x->kind == N_CALL || x->kind == N_MUL;
+    return x->kind == N_CALL || (x->kind == N_MUL && x->n == 2 && (x->kid[1]->flags & F_PAREN));
+}
+
+static int all_constant(const struct node *x)
+{
+    for (int i = 0; i < x->n; i++)
+        if (!constant(x->kid[i]))
+            return 0;
+    return 1;
+}
+
+/* Both give an approximation: they must not contradict one another. */
+static int tails_agree(struct math_checker *m, struct node *g, struct node *p)
+{
+    struct node *a = g->kid[g->n - 1], *b = p->kid[p->n - 1];
+    if (g->rel[g->n - 2] != R_APPROX || p->rel[p->n - 2] != R_APPROX || !constant(a) || !constant(b))
+        return 1;
+    if (math_quantity_eq(m, a, b) == 1)
+        return 1;
+    if ((a->kind == N_NUM && math_rounds_to(m, b, a)) || (b->kind == N_NUM && math_rounds_to(m, a, b)))
+        return 1;
+    math_why(m, "the approximations differ");
+    return 0;
+}
+
+static int memberwise(struct math_checker *m, struct node *g, struct node *p, int reversed);
+
+/* Chains and plain statements: member by member, or a consistent chain with the same end. */
+static int chains(struct math_checker *m, struct node *g, struct node *p)
+{
+    if (g->n == p->n && memberwise(m, g, p, 0)) {
+        math_why(m, "the same equation, member by member");
+        return 1;
+    }
+    int gl = last_exact(m, g), pl = last_exact(m, p);
+    if (!tails_agree(m, g, p) || !consistent(m, p, pl))
+        return 0;
+    if (!all_constant(g) && !(math_is_label(m, g->kid[0]) && math_is_label(m, p->kid[0])) && g->n == 2 && p->n == 2)
+        return 0;
+    if (math_is_label(m, g->kid[0]) != math_is_label(m, p->kid[0]))
+        return 0;
+    return math_equal(m, g->kid[gl], p->kid[pl]);
 }
 
 static int both_equations(struct math_checker *m, struct node *g, struct node *p)
 {
-    int gl = math_is_label(m, g->kid[0]), pl = math_is_label(m, p->kid[0]), r = -1;
+    int gl = math_is_label(m, g->kid[0]), pl = math_is_label(m, p->kid[0]);
+    if (all_constant(g) || all_constant(p) || g->n > 2 || p->n > 2) {
+        if (gl && pl && !same_label(m, g->kid[0], p->kid[0]) && !functional(g->kid[0]) && !functional(p->kid[0])) {
+            math_why(m, "values for different names");
+            return 0;
+        }
+        return chains(m, g, p);
+    }
     if (gl && pl) {
-        struct node *gv = g->kid[last_exact(m, g)], *pv = p->kid[last_exact(m, p)];
-        int same = same_label(m, g->kid[0], p->kid[0]);
-        if (same || functional(g->kid[0]) || functional(p->kid[0])) {
-            r = math_equal(m, gv, pv);
+        struct node *gv = g->kid[1], *pv = p->kid[1];
+        if (same_label(m, g->kid[0], p->kid[0]) || functional(g->kid[0]) || functional(p->kid[0])) {
+            int r = math_equal(m, gv, pv);
             if (r == 1 || (constant(gv) && constant(pv)))
                 return r;
         } else if (constant(gv) && constant(pv)) {
@@ -132,21 +193,15 @@ static int both_equations(struct math_checker *m, struct node *g, struct node *p
             return 0;
         }
     }
-    int eq = rewritten_eq(m, g, p);
-    if (eq >= 0)
-        return eq;
-    if (g->n == p->n) {
-        int all = 1;
-        for (int i = 0; i < g->n && all; i++)
-            all = math_equal(m, g->kid[i], p->kid[i]) == 1;
-        if (all)
-            return 1;
+    if (rewritten_eq(m, g, p) == 1)
+        return 1;
+    const char *why = m->why;
+    if (memberwise(m, g, p, 0) || memberwise(m, g, p, 1)) {
+        math_why(m, "the same equation, member by member");
+        return 1;
     }
-    if (g->n > 2 || p->n > 2) {
-        struct node *gv = g->kid[last_exact(m, g)], *pv = p->kid[last_exact(m, p)];
-        return math_equal(m, gv, pv);
-    }
-    return r >= 0 ? r : 0;
+    m->why = why;
+    return 0;
 }
 
 static int flip(int op)
@@ -197,10 +252,10 @@ int math_relation_eq(struct math_checker *m, struct node *g, struct node *p)
         return math_equal(m, g->kid[last_exact(m, g)], p);
     }
     if (pe && g->kind != N_REL) {
-        struct node *v = m->o.label_optional ? value_of(m, p, 1) : NULL;
+        struct node *v = m->o.label_optional ? value_of(m, p) : NULL;
         if (!v) {
             if (!m->why[0])
-                math_why(m, "the prediction is an equation, the gold is a value");
+                math_why(m, "the prediction is an equation, the gold is none");
             return 0;
         }
         return math_equal(m, g, v);

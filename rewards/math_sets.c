@@ -170,12 +170,37 @@ struct node *math_substitute(struct math_checker *m, struct node *x, int id, str
     return y;
 }
 
+static int solve(struct math_checker *m, struct node *a, int op, struct node *b, struct rset *s);
+
+/* |a| op b with b > 0. */
+static int solve_abs(struct math_checker *m, struct node *a, int op, struct node *b, struct rset *s)
+{
+    struct node *minus = math_wrap(m, N_MUL, math_num(m, -1), b);
+    struct rset t = {.var = s->var};
+    int less = op == R_LT || op == R_LE, back = op == R_LT ? R_GT : op == R_LE ? R_GE : op == R_GT ? R_LT : R_LE;
+    if (op > R_GE || op < R_LT || math_scalar_cmp(m, b, math_num(m, 0)) != 1 || !solve(m, a, op, b, s))
+        return 0;
+    t.var = s->var;
+    if (!solve(m, a, back, minus, &t))
+        return 0;
+    if (less)
+        return intersect(m, s, &t);
+    for (int i = 0; i < t.n; i++)
+        if (!push(s, t.p[i]))
+            return 0;
+    return tidy(m, s);
+}
+
 /* a op b, linear in one name. */
 static int solve(struct math_checker *m, struct node *a, int op, struct node *b, struct rset *s)
 {
     int id = -1;
     if (!math_is_scalar(a) || !math_is_scalar(b))
         return 0;
+    if (a->kind == N_FN && a->fn == FN_ABS)
+        return solve_abs(m, a->kid[0], op, b, s);
+    if (b->kind == N_FN && b->fn == FN_ABS && op >= R_LT && op <= R_GE)
+        return solve_abs(m, b->kid[0], op == R_LT ? R_GT : op == R_LE ? R_GE : op == R_GT ? R_LT : R_LE, a, s);
     int ia = math_infinity(m, a), ib = math_infinity(m, b);
     struct node *f;
     if (!one_symbol(a, &id) || !one_symbol(b, &id) || id < 0) {
@@ -260,7 +285,9 @@ static int combine(struct math_checker *m, struct node *x, struct rset *s, int o
 {
     for (int i = 0; i < x->n; i++) {
         struct rset t = {.var = s->var};
-        if (m->over || !to_set(m, x->kid[i], &t) || (s->var >= 0 && t.var >= 0 && s->var != t.var))
+        if (math_is_scalar(x->kid[i]) && x->kind == N_SETOP) { /* {1} */
+            push(&t, (struct piece){x->kid[i], x->kid[i], 1, 1});
+        } else if (m->over || !to_set(m, x->kid[i], &t) || (s->var >= 0 && t.var >= 0 && s->var != t.var))
             return 0;
         if (i == 0) {
             *s = t;
