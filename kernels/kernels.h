@@ -78,7 +78,8 @@ void kern_pack_rows(struct kern *k, const struct kern_weight *w, const void *src
 
 #define KERN_OPS(X)                                                                                            \
     X(linear) X(linear_dgrad) X(linear_wgrad) X(rmsnorm) X(rmsnorm_bwd) X(rope) X(attn) X(attn_bwd) X(kv_write) \
-    X(swiglu) X(swiglu_bwd) X(add) X(embed) X(embed_bwd) X(head) X(head_bwd) X(logits) X(logp)
+    X(swiglu) X(swiglu_bwd) X(add) X(embed) X(embed_bwd) X(head) X(head_bwd) X(logits) X(logp)                   \
+    X(route) X(route_bwd) X(moe_sum) X(moe_dot) X(moe_scale) X(mla_kv) X(mla_kv_bwd)
 
 /* y[m,n] = sum_k x[m,k] w[n,k] (+ bias[n]) (+ residual[m,n])
  * det  one fma chain over ascending k from +0 (bf16: pairs (2i, 2i+1), first fma of the odd, then of the even element, denormal inputs
@@ -141,7 +142,8 @@ struct kern_rope {
 
 /* Where attention finds keys and values. Either contiguous (pages NULL): sequence s has its keys at rows
  * cu_k[s] .. cu_k[s+1] of k and v, row strides ldk, ldv, kv head h at + h * head_stride_k/v; or paged: block b of sequence s is page
- * pages[s * max_pages + b], which lies at k + page * page_stride_k, kv head h at + h * KERN_PAGE * dk, key j at + j * dk (v likewise).
+ * pages[s * max_pages + b], which lies at k + page * page_stride_k, kv head h at + h * KERN_PAGE * dk, key j at + j * dk (v likewise, with
+ * row stride ldv when that is given: values that are the first columns of the keys).
  * The bits are the same. */
 struct kern_kv {
     const float *k, *v;
@@ -257,6 +259,69 @@ struct kern_logp {
     const int32_t *target;       /* host; may be NULL */
     int64_t t, v;
     float temperature;
+};
+
+/* ---- mixture of experts --------------------------------------------------------------------- *
+ * Token t has K slots (t, j), j ascending by expert id. The rows that the experts work on are sorted by expert, then by token; row_of and
+ * slot_of (host) lead from one to the other. */
+
+/* Router. score = sigmoid(z) or softmax(z);  b = score + bias, for the choice only.
+ *   groups > 1: the top_groups best groups stay, by the sum of their two best b (sigmoid) or by their best (softmax); others get -inf
+ *   id = the top_k best b, ties to the lowest expert, then sorted ascending;  weight = score[id] (/ (sum + 1e-20)) * scale
+ * src: DeepSeek-V3 section 2.1.2, DeepSeek-V2 section 2.2.3. det: as a row op; sums ascend over experts. NaN: any choice, NaN weights. */
+struct kern_route {
+    float *score, *weight;     /* [t, e]; [t, top_k] */
+    int32_t *id;               /* [t, top_k] */
+    const float *z, *bias;     /* [t, e]; [e] or NULL */
+    int64_t t, e, top_k, groups, top_groups;
+    int softmax, normalise;
+    float scale;
+};
+/* dz from dweight: through the normalisation and the score function, not through the choice. Writes dz (zeros where nothing was chosen;
+ * softmax reaches all). */
+struct kern_route_bwd {
+    float *dz;                 /* [t, e] */
+    const float *dweight, *score;
+    const int32_t *id;
+    int64_t t, e, top_k;
+    int softmax, normalise;
+    float scale;
+};
+/* y[t] = sum_j weight[t,j] x[row_of[t,j]] (+ a[t]) (+ b[t]), j ascending, product then sum, a and b last. weight NULL: 1. y may be b. */
+struct kern_moe_sum {
+    float *y;
+    const float *x, *weight, *a, *b;
+    const int32_t *row_of;     /* [t, top_k] host */
+    int64_t t, c, top_k;
+};
+/* y[slot_of[r]] = sum_c p[r,c] q[r,c] in 16 lanes, lanes added pairwise. */
+struct kern_moe_dot {
+    float *y;
+    const float *p, *q;
+    const int32_t *slot_of;    /* [rows] host */
+    int64_t rows, c;
+};
+/* x[r,:] *= weight[slot_of[r]]. */
+struct kern_moe_scale {
+    float *x;
+    const float *weight;
+    const int32_t *slot_of;    /* host */
+    int64_t rows, c;
+};
+
+/* ---- latent attention ----------------------------------------------------------------------- */
+
+/* Keys and values of MLA's expanded form: k[t,h] = [kv[t,h,0..dn) | rope[t]],  v[t,h] = kv[t,h,dn..dn+dv). src: DeepSeek-V2 section 2.1 */
+struct kern_mla_kv {
+    float *k, *v;              /* [t, h, dn + dr]; [t, h, dv] */
+    const float *kv, *rope;    /* [t, h, dn + dv]; [t, dr] stride ld_rope */
+    int64_t t, h, dn, dr, dv, ld_rope;
+};
+/* dkv from dk and dv; drope[t] = sum_h dk[t,h,dn..], h ascending. Writes both. */
+struct kern_mla_kv_bwd {
+    float *dkv, *drope;
+    const float *dk, *dv;
+    int64_t t, h, d_n, d_r, d_v, ld_rope;
 };
 
 #define X(op) void kern_##op(struct kern *k, const struct kern_##op *a);

@@ -54,7 +54,7 @@ struct kern_block kern_cpu_kv_block(const struct kern_kv *kv, int64_t seq, int64
         int64_t page = kv->pages[seq * kv->max_pages + block];
         return (struct kern_block){
             .k = kv->k + page * kv->page_stride_k + head * KERN_PAGE * dk, .ldk = dk,
-            .v = kv->v + page * kv->page_stride_v + head * KERN_PAGE * dv, .ldv = dv,
+            .v = kv->v + page * kv->page_stride_v + head * KERN_PAGE * (kv->ldv ? kv->ldv : dv), .ldv = kv->ldv ? kv->ldv : dv,
         };
     }
     int64_t row = kv->cu_k[seq] + block * KERN_PAGE;

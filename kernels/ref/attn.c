@@ -12,7 +12,7 @@ static struct place key(const struct kern_kv *kv, int64_t s, int64_t h, int64_t 
 {
     if (kv->pages) {
         int64_t page = kv->pages[s * kv->max_pages + j / KERN_PAGE], row = h * KERN_PAGE + j % KERN_PAGE;
-        return (struct place){kv->k + page * kv->page_stride_k + row * dk, kv->v + page * kv->page_stride_v + row * dv};
+        return (struct place){kv->k + page * kv->page_stride_k + row * dk, kv->v + page * kv->page_stride_v + row * (kv->ldv ? kv->ldv : dv)};
     }
     int64_t row = kv->cu_k[s] + j;
     return (struct place){kv->k + row * kv->ldk + h * kv->head_stride_k, kv->v + row * kv->ldv + h * kv->head_stride_v};

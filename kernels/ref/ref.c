@@ -313,5 +313,7 @@ const struct kern_ops kern_ref_ops = {
     .pack_bytes = pack_bytes, .pack_rows = pack_rows, .linear = linear, .linear_dgrad = linear_dgrad, .linear_wgrad = linear_wgrad,
     .rmsnorm = rmsnorm, .rmsnorm_bwd = rmsnorm_bwd, .rope = rope, .attn = kern_ref_attn, .attn_bwd = kern_ref_attn_bwd,
     .kv_write = kern_ref_kv_write, .swiglu = swiglu, .swiglu_bwd = swiglu_bwd, .add = add, .embed = embed, .embed_bwd = embed_bwd,
-    .head = head, .head_bwd = head_bwd, .logits = logits, .logp = logp,
+    .head = head, .head_bwd = head_bwd, .logits = logits, .logp = logp, .route = kern_ref_route, .route_bwd = kern_ref_route_bwd,
+    .moe_sum = kern_ref_moe_sum, .moe_dot = kern_ref_moe_dot, .moe_scale = kern_ref_moe_scale, .mla_kv = kern_ref_mla_kv,
+    .mla_kv_bwd = kern_ref_mla_kv_bwd,
 };

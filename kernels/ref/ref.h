@@ -9,5 +9,12 @@ float kern_ref_bf16(float x); /* rounded as kern_prec says */
 void kern_ref_attn(struct kern *k, const struct kern_attn *a);
 void kern_ref_attn_bwd(struct kern *k, const struct kern_attn_bwd *a);
 void kern_ref_kv_write(struct kern *k, const struct kern_kv_write *a);
+void kern_ref_route(struct kern *k, const struct kern_route *a);
+void kern_ref_route_bwd(struct kern *k, const struct kern_route_bwd *a);
+void kern_ref_moe_sum(struct kern *k, const struct kern_moe_sum *a);
+void kern_ref_moe_dot(struct kern *k, const struct kern_moe_dot *a);
+void kern_ref_moe_scale(struct kern *k, const struct kern_moe_scale *a);
+void kern_ref_mla_kv(struct kern *k, const struct kern_mla_kv *a);
+void kern_ref_mla_kv_bwd(struct kern *k, const struct kern_mla_kv_bwd *a);
 
 #endif
