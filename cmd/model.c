@@ -60,10 +60,19 @@ static void print_config(const char *path, const struct model_config *c)
     printf("model       %s (%s) from %s\n", c->type, c->architecture, path);
     printf("shape       %lld layers, %lld wide, %lld heads (%lld of keys and values) of %lld, inner %lld, vocabulary %lld%s\n", (long long)c->layers, (long long)c->hidden,
            (long long)c->heads, (long long)c->kv_heads, (long long)c->head_dim, (long long)c->inter, (long long)c->vocab, c->tied ? ", tied" : "");
+    if (c->kv_lora)
+        printf("attention   latent: queries %lld, keys and values %lld + %lld rotary; per head %lld + %lld, values %lld\n", (long long)c->q_lora, (long long)c->kv_lora, (long long)c->d_rope,
+               (long long)c->d_nope, (long long)c->d_rope, (long long)c->d_v);
+    if (c->experts)
+        printf("experts     %lld of %lld, %lld per token by %s, %lld shared, %lld of %lld groups, first %lld layers dense\n", (long long)c->experts, (long long)c->expert_inter,
+               (long long)c->top_k, c->router_softmax ? "softmax" : "sigmoid", (long long)c->shared, (long long)c->top_groups, (long long)c->groups, (long long)c->first_dense);
     printf("positions   %lld, rope %s, theta %g\n", (long long)c->max_position, rope[c->rope.type], c->rope.theta);
-    printf("parameters  %lld (%.3f B), of them embedding and head %lld\n", (long long)z.params, (double)z.params / 1e9, (long long)z.embed);
-    printf("weights     %.2f GiB in f32, %.2f GiB in bf16\n", (double)z.params * 4 / (1 << 30), (double)z.params * 2 / (1 << 30));
-    printf("cache       %lld bytes per token in f32\n", (long long)z.kv_bytes_f32);
+    printf("parameters  %lld (%.2f B), of them embedding and head %lld\n", (long long)z.params, (double)z.params / 1e9, (long long)z.embed);
+    printf("activated   %lld (%.2f B) per token, without the embedding table\n", (long long)z.active, (double)z.active / 1e9);
+    if (c->mtp)
+        printf("mtp         %lld (%.2f B) more in %lld layers\n", (long long)z.mtp, (double)z.mtp / 1e9, (long long)c->mtp);
+    printf("weights     %.2f GiB in f32, %.2f GiB in bf16, %.2f GiB in fp8\n", (double)z.params * 4 / (1 << 30), (double)z.params * 2 / (1 << 30), (double)z.params / (1 << 30));
+    printf("cache       %lld bytes (%.1f KB) per token in bf16, %lld in f32\n", (long long)z.kv_numbers * 2, (double)z.kv_numbers * 2 / 1e3, (long long)z.kv_numbers * 4);
     printf("training    %.2f GiB for f32 weights, gradient, bf16 moments and bf16 packs, without activations\n", (double)z.params * 14 / (1 << 30));
     printf("forward     %.4f GFLOP per token without context, %.4f at %lld\n", model_flops(c, 0) / 1e9, model_flops(c, (double)c->max_position) / 1e9, (long long)c->max_position);
 }
@@ -75,8 +84,8 @@ static void print_config_json(const char *path, const struct model_config *c)
     sbuf_init(&b, 1 << 20);
     sbuf_adds(&b, "{\"model\":");
     json_put_str(&b, str_of(path));
-    sbuf_addf(&b, ",\"type\":\"%s\",\"layers\":%lld,\"hidden\":%lld,\"vocab\":%lld,\"params\":%lld,\"embed\":%lld,\"kv_bytes_f32\":%lld,\"flops\":%.0f}", c->type,
-              (long long)c->layers, (long long)c->hidden, (long long)c->vocab, (long long)z.params, (long long)z.embed, (long long)z.kv_bytes_f32, model_flops(c, 0));
+    sbuf_addf(&b, ",\"type\":\"%s\",\"layers\":%lld,\"hidden\":%lld,\"vocab\":%lld,\"params\":%lld,\"active\":%lld,\"mtp\":%lld,\"embed\":%lld,\"kv_bytes_bf16\":%lld,\"flops\":%.0f}", c->type,
+              (long long)c->layers, (long long)c->hidden, (long long)c->vocab, (long long)z.params, (long long)z.active, (long long)z.mtp, (long long)z.embed, (long long)z.kv_numbers * 2, model_flops(c, 0));
     puts(b.p);
     sbuf_release(&b);
 }

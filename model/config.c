@@ -1,4 +1,4 @@
-/* config.json and generation_config.json of Llama, Qwen2 and Qwen3; counts that follow from the config alone. */
+/* config.json and generation_config.json of every family; counts that follow from the config alone. */
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -15,10 +15,14 @@ static const struct family {
     int64_t max_position;
     int qkv_bias;              /* -1: "attention_bias" (which then covers o too) */
     int qk_norm, mlp_bias;     /* mlp_bias 1: "mlp_bias" is read */
+    enum { DENSE, QWEN_MOE, DEEPSEEK2, DEEPSEEK3 } kind;
 } families[] = {
-    {"llama", "LlamaForCausalLM", 0, 2048, -1, 0, 1},
-    {"qwen2", "Qwen2ForCausalLM", 0, 32768, 1, 0, 0},
-    {"qwen3", "Qwen3ForCausalLM", 128, 32768, -1, 1, 0},
+    {"llama", "LlamaForCausalLM", 0, 2048, -1, 0, 1, DENSE},
+    {"qwen2", "Qwen2ForCausalLM", 0, 32768, 1, 0, 0, DENSE},
+    {"qwen3", "Qwen3ForCausalLM", 128, 32768, -1, 1, 0, DENSE},
+    {"qwen3_moe", "Qwen3MoeForCausalLM", 0, 32768, -1, 1, 0, QWEN_MOE},
+    {"deepseek_v2", "DeepseekV2ForCausalLM", 0, 2048, -1, 0, 0, DEEPSEEK2},
+    {"deepseek_v3", "DeepseekV3ForCausalLM", 0, 4096, -1, 0, 0, DEEPSEEK3},
 };
 
 /* ---- rope --------------------------------------------------------------------------------- */
@@ -56,7 +60,7 @@ static err_code rope_numbers(const json_t *r, struct kern_rope_spec *s, struct e
 static err_code read_rope(const json_t *o, struct model_config *c, struct err *e)
 {
     struct kern_rope_spec *s = &c->rope;
-    *s = (struct kern_rope_spec){.d = c->head_dim, .theta = 10000, .factor = 1, .low_freq_factor = 1, .high_freq_factor = 4, .beta_fast = 32,
+    *s = (struct kern_rope_spec){.d = c->kv_lora ? c->d_rope : c->head_dim, .theta = 10000, .factor = 1, .low_freq_factor = 1, .high_freq_factor = 4, .beta_fast = 32,
                                  .beta_slow = 1, .truncate = 1, .original_max_position = c->max_position};
     TRY(json_opt_f64(o, "rope_theta", &s->theta, e));
     static const char *const keys[] = {"rope_scaling", "rope_parameters"};
@@ -99,9 +103,6 @@ static err_code refuse_unsupported(const json_t *o, struct err *e)
         return err_set(e, ERR_UNSUPPORTED, "\"partial_rotary_factor\" %g is not supported (1 is)", partial);
     if (window)
         return err_set(e, ERR_UNSUPPORTED, "\"use_sliding_window\" is not supported");
-    const json_t *q = json_object_get(o, "quantization_config");
-    if (q && !json_is_null(q))
-        return err_set(e, ERR_UNSUPPORTED, "\"quantization_config\": quantised weights are not supported");
     size_t i;
     json_t *v;
     json_array_foreach(json_object_get(o, "layer_types"), i, v)
@@ -164,7 +165,7 @@ static err_code read_family(const json_t *o, struct model_config *c, const struc
         if (str_eq(type, str_of(families[i].type)))
             *out = &families[i];
     if (!*out)
-        return err_set(e, ERR_UNSUPPORTED, "\"model_type\" '%.*s' is not supported (llama, qwen2, qwen3 are)", STR_ARG(type));
+        return err_set(e, ERR_UNSUPPORTED, "\"model_type\" '%.*s' is not supported (llama, qwen2, qwen3, qwen3_moe, deepseek_v2, deepseek_v3 are)", STR_ARG(type));
     const json_t *arch = json_array_get(json_object_get(o, "architectures"), 0);
     snprintf(c->type, sizeof c->type, "%s", (*out)->type);
     snprintf(c->architecture, sizeof c->architecture, "%s", (*out)->architecture);
@@ -173,15 +174,107 @@ static err_code read_family(const json_t *o, struct model_config *c, const struc
     return ERR_OK;
 }
 
-static err_code read_config(const json_t *o, struct model_config *c, struct err *e)
+/* A text key that must be one of a few values; *at its index. */
+static err_code one_of(const json_t *o, const char *key, const char *const *names, int n, int *at, struct err *e)
 {
-    const struct family *f = NULL;
+    struct str v = STR("");
+    TRY(json_opt_str(o, key, &v, e));
+    for (int i = 0; i < n; i++)
+        if (!v.n || str_eq(v, str_of(names[i]))) {
+            *at = v.n ? i : *at;
+            return ERR_OK;
+        }
+    return err_set(e, ERR_UNSUPPORTED, "\"%s\" '%.*s' is not supported", key, STR_ARG(v));
+}
+
+static err_code read_qwen_experts(const json_t *o, struct model_config *c, struct err *e)
+{
+    int64_t step = 1;
+    c->router_softmax = 1;
+    c->router_scale = c->groups = c->top_groups = 1;
+    TRY(json_need_i64(o, "num_experts", &c->experts, e));
+    TRY(json_need_i64(o, "num_experts_per_tok", &c->top_k, e));
+    TRY(json_need_i64(o, "moe_intermediate_size", &c->expert_inter, e));
+    TRY(json_opt_bool(o, "norm_topk_prob", &c->router_normalise, e));
+    TRY(json_opt_i64(o, "decoder_sparse_step", &step, e));
+    if (step != 1 || json_array_size(json_object_get(o, "mlp_only_layers")))
+        return err_set(e, ERR_UNSUPPORTED, "\"decoder_sparse_step\" other than 1 and \"mlp_only_layers\" are not supported");
+    return ERR_OK;
+}
+
+static err_code read_deepseek_experts(const json_t *o, int v3, struct model_config *c, struct err *e)
+{
+    static const char *const methods[] = {"greedy", "group_limited_greedy", "noaux_tc"}, *const scores[] = {"sigmoid", "softmax"};
+    int method = v3 ? 2 : 0, softmax = !v3;
+    int64_t freq = 1;
+    c->router_scale = c->groups = c->top_groups = 1;
+    TRY(json_opt_i64(o, "n_routed_experts", &c->experts, e));
+    if (!c->experts)
+        return ERR_OK;
+    TRY(json_need_i64(o, "num_experts_per_tok", &c->top_k, e));
+    TRY(json_need_i64(o, "moe_intermediate_size", &c->expert_inter, e));
+    TRY(json_opt_i64(o, "n_shared_experts", &c->shared, e));
+    TRY(json_opt_i64(o, "first_k_dense_replace", &c->first_dense, e));
+    TRY(json_opt_i64(o, "moe_layer_freq", &freq, e));
+    TRY(json_opt_f64(o, "routed_scaling_factor", &c->router_scale, e));
+    TRY(json_opt_bool(o, "norm_topk_prob", &c->router_normalise, e));
+    TRY(one_of(o, "topk_method", methods, 3, &method, e));
+    TRY(one_of(o, "scoring_func", scores, 2, &softmax, e));
+    if (method != 0) {
+        TRY(json_opt_i64(o, "n_group", &c->groups, e));
+        TRY(json_opt_i64(o, "topk_group", &c->top_groups, e));
+    }
+    c->router_softmax = softmax;
+    c->router_bias = method == 2;
+    if (freq != 1)
+        return err_set(e, ERR_UNSUPPORTED, "\"moe_layer_freq\" %lld is not supported (1 is)", (long long)freq);
+    if (c->router_softmax == c->router_bias)
+        return err_set(e, ERR_UNSUPPORTED, "\"topk_method\" '%s' with \"scoring_func\" '%s' is not supported", methods[method], scores[softmax]);
+    if (!v3 && c->router_normalise)
+        c->router_scale = 1; /* DeepSeek-V2's code scales only what it does not normalise */
+    return ERR_OK;
+}
+
+static err_code check_experts(const struct model_config *c, struct err *e)
+{
+    if (!c->experts)
+        return ERR_OK;
+    if (c->experts < 1 || c->experts > 4096 || c->top_k < 1 || c->top_k > c->experts || c->expert_inter < 2 || c->expert_inter > 1 << 20 || c->shared < 0 || c->shared > 64)
+        return err_set(e, ERR_DATA, "%lld experts of %lld, %lld per token, %lld shared: out of range", (long long)c->experts, (long long)c->expert_inter, (long long)c->top_k, (long long)c->shared);
+    if (c->groups < 1 || c->experts % c->groups)
+        return err_set(e, ERR_DATA, "%lld experts do not divide into %lld groups", (long long)c->experts, (long long)c->groups);
+    if (c->top_groups < 1 || c->top_groups > c->groups || c->top_groups * (c->experts / c->groups) < c->top_k)
+        return err_set(e, ERR_DATA, "%lld of %lld groups do not hold %lld experts per token", (long long)c->top_groups, (long long)c->groups, (long long)c->top_k);
+    if (c->first_dense < 0 || c->first_dense > c->layers)
+        return err_set(e, ERR_DATA, "\"first_k_dense_replace\" is %lld of %lld layers", (long long)c->first_dense, (long long)c->layers);
+    return ERR_OK;
+}
+
+static err_code read_latent(const json_t *o, struct model_config *c, struct err *e)
+{
+    c->rope_interleaved = 1;
+    TRY(json_opt_i64(o, "q_lora_rank", &c->q_lora, e));
+    TRY(json_need_i64(o, "kv_lora_rank", &c->kv_lora, e));
+    TRY(json_need_i64(o, "qk_nope_head_dim", &c->d_nope, e));
+    TRY(json_need_i64(o, "qk_rope_head_dim", &c->d_rope, e));
+    TRY(json_need_i64(o, "v_head_dim", &c->d_v, e));
+    TRY(json_opt_bool(o, "rope_interleave", &c->rope_interleaved, e));
+    TRY(json_opt_i64(o, "num_nextn_predict_layers", &c->mtp, e));
+    const int64_t v[] = {c->q_lora + 1, c->kv_lora, c->d_nope, c->d_rope, c->d_v, c->mtp + 1};
+    for (int i = 0; i < 6; i++)
+        if (v[i] < 1 || v[i] > 1 << 16)
+            return err_set(e, ERR_DATA, "a rank or head size of the latent attention is out of range");
+    if (c->d_rope % 2)
+        return err_set(e, ERR_DATA, "\"qk_rope_head_dim\" %lld is odd, rotary positions need it even", (long long)c->d_rope);
+    c->kv_heads = c->heads;
+    c->head_dim = c->d_nope + c->d_rope;
+    return ERR_OK;
+}
+
+/* What is common to all families. */
+static err_code read_common(const json_t *o, const struct family *f, struct model_config *c, struct err *e)
+{
     int attention_bias = 0;
-    *c = (struct model_config){.rms_eps = 1e-6, .init_range = 0.02, .bos = -1, .pad = -1};
-    if (!json_is_object(o))
-        return err_set(e, ERR_DATA, "not an object");
-    TRY(read_family(o, c, &f, e));
-    TRY(refuse_unsupported(o, e));
     TRY(json_need_i64(o, "vocab_size", &c->vocab, e));
     TRY(json_need_i64(o, "hidden_size", &c->hidden, e));
     TRY(json_need_i64(o, "intermediate_size", &c->inter, e));
@@ -202,8 +295,34 @@ static err_code read_config(const json_t *o, struct model_config *c, struct err 
     c->qkv_bias = f->qkv_bias >= 0 ? f->qkv_bias : attention_bias;
     c->o_bias = f->qkv_bias >= 0 ? 0 : attention_bias;
     c->qk_norm = f->qk_norm;
+    return ERR_OK;
+}
+
+static err_code read_config(const json_t *o, struct model_config *c, struct err *e)
+{
+    const struct family *f = NULL;
+    *c = (struct model_config){.rms_eps = 1e-6, .init_range = 0.02, .bos = -1, .pad = -1};
+    if (!json_is_object(o))
+        return err_set(e, ERR_DATA, "not an object");
+    TRY(read_family(o, c, &f, e));
+    TRY(refuse_unsupported(o, e));
+    TRY(read_common(o, f, c, e));
+    if (f->kind == QWEN_MOE)
+        TRY(read_qwen_experts(o, c, e));
+    if (f->kind == DEEPSEEK2 || f->kind == DEEPSEEK3) {
+        TRY(read_latent(o, c, e));
+        TRY(read_deepseek_experts(o, f->kind == DEEPSEEK3, c, e));
+        if (c->qkv_bias)
+            return err_set(e, ERR_UNSUPPORTED, "\"attention_bias\" is not supported for %s", f->type);
+    }
     TRY(check_sizes(c, e));
+    TRY(check_experts(c, e));
     TRY(read_rope(o, c, e));
+    const json_t *q = json_object_get(o, "quantization_config");
+    if (q && !json_is_null(q)) {
+        const json_t *method = json_object_get(q, "quant_method");
+        snprintf(c->quant, sizeof c->quant, "%s", json_is_string(method) ? json_string_value(method) : "unknown");
+    }
     return read_tokens(o, c, e);
 }
 
@@ -257,6 +376,38 @@ static json_t *rope_json(const struct kern_rope_spec *s)
     return json_null();
 }
 
+static void put_ints(json_t *o, const char *const *keys, const int64_t *v, int n)
+{
+    for (int i = 0; i < n; i++)
+        json_object_set_new(o, keys[i], json_integer(v[i]));
+}
+
+/* Keys of the mixtures and of latent attention. */
+static void put_deepseek(json_t *o, const struct model_config *c)
+{
+    static const char *const latent[] = {"kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "num_nextn_predict_layers"};
+    static const char *const mixture[] = {"n_routed_experts", "num_experts_per_tok", "moe_intermediate_size", "n_shared_experts", "first_k_dense_replace", "n_group", "topk_group"};
+    static const char *const qwen[] = {"num_experts", "num_experts_per_tok", "moe_intermediate_size", "decoder_sparse_step"};
+    if (c->kv_lora) {
+        put_ints(o, latent, (const int64_t[]){c->kv_lora, c->d_nope, c->d_rope, c->d_v, c->mtp}, 5);
+        json_object_set_new(o, "q_lora_rank", c->q_lora ? json_integer(c->q_lora) : json_null());
+        json_object_set_new(o, "rope_interleave", json_boolean(c->rope_interleaved));
+        json_object_del(o, "head_dim"); /* transformers would take it for another one */
+    }
+    if (c->experts && c->kv_lora) {
+        put_ints(o, mixture, (const int64_t[]){c->experts, c->top_k, c->expert_inter, c->shared, c->first_dense, c->groups, c->top_groups}, 7);
+        json_object_set_new(o, "routed_scaling_factor", json_real(c->router_scale));
+        json_object_set_new(o, "scoring_func", json_string(c->router_softmax ? "softmax" : "sigmoid"));
+        json_object_set_new(o, "topk_method", json_string(c->router_bias ? "noaux_tc" : c->groups > 1 ? "group_limited_greedy" : "greedy"));
+        json_object_set_new(o, "moe_layer_freq", json_integer(1));
+    } else if (c->experts) {
+        put_ints(o, qwen, (const int64_t[]){c->experts, c->top_k, c->expert_inter, 1}, 4);
+        json_object_set_new(o, "mlp_only_layers", json_array());
+    }
+    if (c->experts)
+        json_object_set_new(o, "norm_topk_prob", json_boolean(c->router_normalise));
+}
+
 static json_t *token_json(int32_t id)
 {
     return id < 0 ? json_null() : json_integer(id);
@@ -288,6 +439,7 @@ json_t *model_config_json(const struct model_config *c)
         json_object_set_new(o, "attention_bias", json_boolean(c->qkv_bias));
     if (!strcmp(c->type, "llama"))
         json_object_set_new(o, "mlp_bias", json_boolean(c->mlp_bias));
+    put_deepseek(o, c);
     json_object_set_new(o, "bos_token_id", token_json(c->bos));
     json_object_set_new(o, "pad_token_id", token_json(c->pad));
     json_object_set_new(o, "eos_token_id", c->n_eos == 0 ? json_null() : c->n_eos == 1 ? json_integer(c->eos[0]) : json_incref(eos));
@@ -297,19 +449,43 @@ json_t *model_config_json(const struct model_config *c)
 
 /* ---- counts ------------------------------------------------------------------------------- */
 
-struct model_size model_size(const struct model_config *c)
+static int64_t attn_params(const struct model_config *c)
 {
     int64_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
-    struct model_size s = {.embed = c->vocab * c->hidden * (c->tied ? 1 : 2), .kv_bytes_f32 = c->layers * 2 * kv * 4};
-    s.per_layer = (q + 2 * kv) * c->hidden + q * c->hidden + 3 * c->inter * c->hidden + 2 * c->hidden;
-    s.per_layer += (c->qkv_bias ? q + 2 * kv : 0) + (c->o_bias ? c->hidden : 0) + (c->mlp_bias ? 2 * c->inter + c->hidden : 0) + (c->qk_norm ? 2 * c->head_dim : 0);
-    s.params = s.embed + c->layers * s.per_layer + c->hidden;
+    if (c->kv_lora) {
+        int64_t queries = c->q_lora ? c->q_lora * (c->hidden + 1 + q) : c->hidden * q;
+        return queries + c->hidden * (c->kv_lora + c->d_rope) + c->kv_lora + c->kv_lora * c->heads * (c->d_nope + c->d_v) + c->heads * c->d_v * c->hidden;
+    }
+    return (q + 2 * kv) * c->hidden + q * c->hidden + (c->qkv_bias ? q + 2 * kv : 0) + (c->o_bias ? c->hidden : 0) + (c->qk_norm ? 2 * c->head_dim : 0);
+}
+
+/* Of one layer: all, or those that a token meets. */
+static int64_t ffn_params(const struct model_config *c, int64_t layer, int met)
+{
+    if (!c->experts || layer < c->first_dense)
+        return 3 * c->inter * c->hidden + (c->mlp_bias ? 2 * c->inter + c->hidden : 0);
+    return c->experts * (c->hidden + (c->router_bias ? 1 : 0)) + 3 * c->hidden * c->expert_inter * ((met ? c->top_k : c->experts) + c->shared);
+}
+
+struct model_size model_size(const struct model_config *c)
+{
+    struct model_size s = {.embed = c->vocab * c->hidden * (c->tied ? 1 : 2), .active = c->vocab * c->hidden + c->hidden};
+    s.params = s.embed + c->hidden;
+    for (int64_t l = 0; l < c->layers; l++) {
+        s.per_layer = attn_params(c) + 2 * c->hidden + ffn_params(c, l, 0);
+        s.params += s.per_layer;
+        s.active += attn_params(c) + 2 * c->hidden + ffn_params(c, l, 1);
+    }
+    s.mtp = c->mtp * (s.per_layer + 3 * c->hidden + 2 * c->hidden * c->hidden);
+    s.kv_numbers = c->layers * (c->kv_lora ? c->kv_lora + c->d_rope : 2 * c->kv_heads * c->head_dim);
     return s;
 }
 
 double model_flops(const struct model_config *c, double n)
 {
-    double q = (double)(c->heads * c->head_dim), kv = (double)(c->kv_heads * c->head_dim), h = (double)c->hidden;
-    double linear = 2 * ((q + 2 * kv) * h + q * h + 3 * (double)c->inter * h);
-    return (double)c->layers * (linear + 4 * q * n) + 2 * (double)c->vocab * h;
+    double linear = 2 * (double)c->vocab * (double)c->hidden;
+    for (int64_t l = 0; l < c->layers; l++)
+        linear += 2 * (double)(attn_params(c) + ffn_params(c, l, 1));
+    int64_t dv = c->kv_lora ? c->d_v : c->head_dim;
+    return linear + (double)c->layers * 2 * (double)(c->heads * (c->head_dim + dv)) * n;
 }

@@ -269,6 +269,8 @@ err_code model_open(struct kern *k, const char *dir, const struct model_opts *o,
     if (!file_is_dir(dir))
         return err_set(e, ERR_IO, "'%s' is not a folder with a model", dir);
     TRY(model_config_read(dir, &c, e));
+    if (c.quant[0])
+        return err_set(e, ERR_UNSUPPORTED, "'%s': \"quantization_config\" '%s': quantised weights are not supported", dir, c.quant);
     TRY(model_alloc(k, &c, o, &m, e));
     err_code rc = open_into(m, dir, e);
     if (rc != ERR_OK)

@@ -7,6 +7,8 @@
 
 err_code model_alloc(struct kern *k, const struct model_config *c, const struct model_opts *o, struct model **out, struct err *e)
 {
+    if (c->kv_lora || c->experts)
+        return err_set(e, ERR_UNSUPPORTED, "'%s' models are described, but not computed yet", c->type);
     struct model *m = calloc(1, sizeof *m);
     if (!m)
         return err_set(e, ERR_LIMIT, "memory is short");

@@ -9,7 +9,7 @@
  *   model_refresh(m);                                           after the optimiser changed the masters
  *
  * One forward (N2): rollout (model_step, paged cache), scoring and training (model_forward) run the same ops with the same bits.
- * Families: Llama 2/3.x, Qwen2/2.5, Qwen3 (config.json "model_type": llama, qwen2, qwen3). Anything a config asks for that is not
+ * Families: Llama 2/3.x, Qwen2/2.5, Qwen3, Qwen3-MoE, DeepSeek-V2 and V3 ("model_type": llama, qwen2, qwen3, qwen3_moe, deepseek_v2, deepseek_v3). Anything a config asks for that is not
  * supported is refused by name (ERR_UNSUPPORTED), never ignored.
  * Pointers called host are ordinary memory; parameters and activations are the backend's.
  * Errors: ERR_IO, ERR_DATA (file, tensor and reason), ERR_UNSUPPORTED, ERR_LIMIT (memory), ERR_DIVERGED (weights with NaN or Inf).
@@ -31,21 +31,32 @@ CDECL_BEGIN
 /* ---- configuration ------------------------------------------------------------------------ */
 
 struct model_config {
-    char type[32];              /* "llama", "qwen2", "qwen3" */
+    char type[32];              /* "llama", "qwen2", ... */
     char architecture[64];      /* "LlamaForCausalLM", ... */
     int64_t vocab, hidden, layers, heads, kv_heads, head_dim, inter, max_position;
     double rms_eps, init_range;
     int tied, qkv_bias, o_bias, mlp_bias, qk_norm;
     struct kern_rope_spec rope;
+    /* latent attention (DeepSeek); kv_lora 0 = none. head_dim is then d_nope + d_rope, kv_heads = heads */
+    int64_t q_lora, kv_lora, d_nope, d_rope, d_v; /* q_lora 0: queries from one matrix */
+    int rope_interleaved;
+    /* mixture of experts; experts 0 = none. Layers below first_dense are plain, with inter */
+    int64_t experts, top_k, expert_inter, shared, groups, top_groups, first_dense; /* shared: experts every token goes to, as one */
+    int router_softmax, router_normalise, router_bias;
+    double router_scale;
+    int64_t mtp;                /* multi-token-prediction layers behind the last */
+    char quant[16];             /* quantization_config's quant_method, "" = none */
     int32_t eos[8];             /* generation_config.json wins over config.json */
     int n_eos;
     int32_t bos, pad;           /* -1 = none */
 };
 /* config.json of a folder, or the file itself. */
 err_code model_config_read(const char *path, struct model_config *c, struct err *e);
-/* Counts from the config alone: parameters (tied ones once), of them embedding + head, KV bytes per token in f32. */
+/* Counts from the config alone: parameters (tied ones once, MTP layers apart), of them embedding + head; active: those one token meets, without
+ * the embedding table (a lookup) but with the head; mtp: what the MTP layers add, shared embedding and head not counted again; numbers
+ * that the cache holds per token (latent attention: its latent form). */
 struct model_size {
-    int64_t params, embed, per_layer, kv_bytes_f32;
+    int64_t params, embed, per_layer, active, mtp, kv_numbers;
 };
 struct model_size model_size(const struct model_config *c);
 /* FLOPs of one token's forward at a context of n keys (2 per multiply-add). */

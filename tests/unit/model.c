@@ -607,6 +607,55 @@ static void test_no_malloc_in_a_step(void **state)
 #endif
 }
 
+/* ---- published sizes ------------------------------------------------------------------------ */
+
+/* Catches: a formula that forgets a matrix. Figures: the technical reports (671 B, 37 B activated, MTP 11.6 B as counted from the released
+ * tensors; 236 B and 21 B; 15.7 B and 2.4 B; 494 M; 8.03 B; 30.5 B and 3.3 B, of which 0.3 B are the table). */
+static void test_sizes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *config;
+        double params, active, mtp;
+        int64_t kv_numbers;
+    } cases[] = {
+        {"'model_type':'deepseek_v3','vocab_size':129280,'hidden_size':7168,'intermediate_size':18432,'moe_intermediate_size':2048,'num_hidden_layers':61,'num_attention_heads':128,"
+         "'q_lora_rank':1536,'kv_lora_rank':512,'qk_nope_head_dim':128,'qk_rope_head_dim':64,'v_head_dim':128,'n_routed_experts':256,'n_shared_experts':1,'num_experts_per_tok':8,"
+         "'n_group':8,'topk_group':4,'first_k_dense_replace':3,'num_nextn_predict_layers':1,'norm_topk_prob':true,'quantization_config':{'quant_method':'fp8'}",
+         671.03, 36.63, 11.61, 35136},
+        {"'model_type':'deepseek_v2','vocab_size':102400,'hidden_size':5120,'intermediate_size':12288,'moe_intermediate_size':1536,'num_hidden_layers':60,'num_attention_heads':128,"
+         "'q_lora_rank':1536,'kv_lora_rank':512,'qk_nope_head_dim':128,'qk_rope_head_dim':64,'v_head_dim':128,'n_routed_experts':160,'n_shared_experts':2,'num_experts_per_tok':6,"
+         "'n_group':8,'topk_group':3,'topk_method':'group_limited_greedy','first_k_dense_replace':1", 235.74, 20.85, 0, 34560},
+        {"'model_type':'deepseek_v2','vocab_size':102400,'hidden_size':2048,'intermediate_size':10944,'moe_intermediate_size':1408,'num_hidden_layers':27,'num_attention_heads':16,"
+         "'q_lora_rank':null,'kv_lora_rank':512,'qk_nope_head_dim':128,'qk_rope_head_dim':64,'v_head_dim':128,'n_routed_experts':64,'n_shared_experts':2,'num_experts_per_tok':6,"
+         "'topk_method':'greedy','first_k_dense_replace':1", 15.71, 2.45, 0, 15552},
+        {"'model_type':'qwen2','vocab_size':151936,'hidden_size':896,'intermediate_size':4864,'num_hidden_layers':24,'num_attention_heads':14,'num_key_value_heads':2,"
+         "'tie_word_embeddings':true", 0.494, 0.494, 0, 6144},
+        {"'model_type':'llama','vocab_size':128256,'hidden_size':4096,'intermediate_size':14336,'num_hidden_layers':32,'num_attention_heads':32,'num_key_value_heads':8", 8.03, 7.504, 0, 65536},
+        {"'model_type':'qwen3_moe','vocab_size':151936,'hidden_size':2048,'intermediate_size':6144,'moe_intermediate_size':768,'num_hidden_layers':48,'num_attention_heads':32,"
+         "'num_key_value_heads':4,'head_dim':128,'num_experts':128,'num_experts_per_tok':8", 30.53, 3.04, 0, 49152},
+    };
+    char dir[64], path[100], text[2000];
+    struct err e = {0};
+    temp_dir(dir);
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct model_config c;
+        snprintf(text, sizeof text, "{%s}", cases[i].config);
+        for (char *p = text; *p; p++)
+            *p = *p == '\'' ? '"' : *p;
+        must(file_write_atomic(path, str_of(text), &e), &e);
+        must(model_config_read(path, &c, &e), &e);
+        struct model_size s = model_size(&c);
+        const double got[] = {(double)s.params / 1e9, (double)s.active / 1e9, (double)s.mtp / 1e9}, want[] = {cases[i].params, cases[i].active, cases[i].mtp};
+        for (int k = 0; k < 3; k++)
+            if (fabs(got[k] - want[k]) > 0.006)
+                fail_msg("%.60s...: count %d is %.3f B, published %.3f B", text, k, got[k], want[k]);
+        assert_int_equal(s.kv_numbers, cases[i].kv_numbers);
+    }
+    must(file_remove_tree(dir, &e), &e);
+}
+
 /* ---- bad folders ---------------------------------------------------------------------------- */
 
 /* Replaces bytes in the golden llama's weights or config; the message must say `what` and be one line. */
@@ -760,6 +809,7 @@ int main(void)
         cmocka_unit_test(test_bf16_folder),
         cmocka_unit_test(test_freeze),
         cmocka_unit_test(test_no_malloc_in_a_step),
+        cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_bad_configs),
         cmocka_unit_test(test_bad_weights),
     };
