@@ -1,11 +1,11 @@
 /* Byte-pair merging. Always the lowest rank first, and of equal ranks the leftmost: what a heap of (rank, position) does when
  * entries that no longer hold are skipped. An entry never comes to hold again: the symbols at a position only grow, so the
- * same pair text does not return. Hence short words can be scanned for the minimum and give the same ids. */
+ * same pair text does not return. Hence words that are not long are searched for the minimum and give the same ids. */
 #include "text/tok.h"
 
 #include <stdlib.h>
 
-enum { SHORT_WORD = 32 };
+enum { MEDIUM_WORD = 240, BLOCK = 16 };
 
 void *tok_grow(void *p, int64_t *cap, int64_t want, int64_t size)
 {
@@ -108,31 +108,74 @@ static int start_bytes(const struct tok *t, struct str piece, struct bpe_scratch
 
 /* ---- merging ------------------------------------------------------------------------------ */
 
-static void merge_short(const struct tok_image *im, struct bpe_scratch *s)
+/* Up to MEDIUM_WORD symbols: a rank for every neighbouring pair, the lowest of each block of 16 beside it. Symbols stay where
+ * they are; what is merged away leaves TOK_NONE behind and a link over it. */
+struct medium {
+    uint32_t rank[MEDIUM_WORD] __attribute__((aligned(64)));
+    uint32_t low[MEDIUM_WORD / BLOCK];
+    uint8_t next[MEDIUM_WORD], prev[MEDIUM_WORD];
+};
+
+static inline void block_low(struct medium *m, int block)
 {
-    uint32_t rank[SHORT_WORD];
+    const uint32_t *r = m->rank + block * BLOCK;
+    uint32_t a[4] = {r[0], r[1], r[2], r[3]};
+    for (int i = 4; i < BLOCK; i += 4)
+        for (int k = 0; k < 4; k++)
+            a[k] = r[i + k] < a[k] ? r[i + k] : a[k];
+    a[0] = a[1] < a[0] ? a[1] : a[0];
+    a[2] = a[3] < a[2] ? a[3] : a[2];
+    m->low[block] = a[2] < a[0] ? a[2] : a[0];
+}
+
+static void merge_medium(const struct tok_image *im, struct bpe_scratch *s)
+{
+    struct medium m;
     struct tok_sym *sym = s->sym;
-    int64_t n = s->n;
-    for (int64_t i = 0; i + 1 < n; i++)
-        rank[i] = tok_pair_rank(im, sym[i].id, sym[i + 1].id);
-    while (n > 1) {
-        int64_t at = 0;
-        for (int64_t i = 1; i + 1 < n; i++)
-            at = rank[i] < rank[at] ? i : at;
-        if (rank[at] == TOK_NONE)
-            break;
-        sym[at].id = im->made[rank[at]];
-        sym[at].len += sym[at + 1].len;
-        n--;
-        memmove(sym + at + 1, sym + at + 2, (size_t)(n - at - 1) * sizeof *sym);
-        if (at + 1 < n)
-            memmove(rank + at, rank + at + 1, (size_t)(n - 1 - at) * sizeof *rank);
-        if (at + 1 < n)
-            rank[at] = tok_pair_rank(im, sym[at].id, sym[at + 1].id);
-        if (at > 0)
-            rank[at - 1] = tok_pair_rank(im, sym[at - 1].id, sym[at].id);
+    int n = (int)s->n, blocks = (n + BLOCK - 1) / BLOCK;
+    for (int i = 0; i < n; i++) {
+        m.next[i] = (uint8_t)(i + 1);
+        m.prev[i] = (uint8_t)(i - 1);
+        m.rank[i] = i + 1 < n ? tok_pair_rank(im, sym[i].id, sym[i + 1].id) : TOK_NONE;
     }
-    s->n = n;
+    for (int i = n; i < blocks * BLOCK; i++)
+        m.rank[i] = TOK_NONE;
+    for (int b = 0; b < blocks; b++)
+        block_low(&m, b);
+    for (;;) {
+        int block = 0;
+        for (int b = 1; b < blocks; b++)
+            block = m.low[b] < m.low[block] ? b : block;
+        uint32_t r = m.low[block];
+        if (r == TOK_NONE)
+            break;
+        int at = block * BLOCK;
+        while (m.rank[at] != r)
+            at++;
+        int right = m.next[at], behind = m.next[right];
+        sym[at].id = im->made[r];
+        sym[at].len += sym[right].len;
+        sym[right].len = 0;
+        m.next[at] = (uint8_t)behind;
+        m.rank[right] = TOK_NONE;
+        m.rank[at] = TOK_NONE;
+        if (behind < n) {
+            m.prev[behind] = (uint8_t)at;
+            m.rank[at] = tok_pair_rank(im, sym[at].id, sym[behind].id);
+        }
+        block_low(&m, block);
+        if (right / BLOCK != block)
+            block_low(&m, right / BLOCK);
+        if (at > 0) {
+            int before = m.prev[at];
+            m.rank[before] = tok_pair_rank(im, sym[before].id, sym[at].id);
+            block_low(&m, before / BLOCK);
+        }
+    }
+    int64_t k = 0;
+    for (int i = 0; i < n; i = m.next[i])
+        sym[k++] = sym[i];
+    s->n = k;
 }
 
 static void heap_push(struct bpe_scratch *s, uint64_t v)
@@ -210,8 +253,8 @@ void bpe_merge(const struct tok_image *im, struct bpe_scratch *s)
 {
     if (s->n < 2)
         return;
-    if (s->n <= SHORT_WORD)
-        merge_short(im, s);
+    if (s->n <= MEDIUM_WORD)
+        merge_medium(im, s);
     else
         merge_long(im, s);
 }

@@ -198,6 +198,9 @@ struct tok_dec {
     int start, stop, cleanup, drop_first;
 };
 
+/* Offset of the first byte that is not UTF-8, or -1: utf8_check, made for long texts. *ascii: no byte is above 0x7F. */
+int64_t tok_utf8_check(struct str s, int *ascii);
+
 /* ---- added tokens ------------------------------------------------------------------------- */
 
 struct tok_added {
@@ -208,7 +211,9 @@ struct tok_added {
 };
 /* A byte trie over the tokens of one pass. Node 0 is the root. */
 struct tok_trie {
-    uint32_t first[256];   /* root: child + 1 */
+    uint32_t first[256];   /* root: child */
+    uint8_t first_byte[4]; /* the first n_first of its bytes */
+    int n_first;
     struct tok_trie_node {
         uint32_t child, next; /* first child, next sibling; 0 = none */
         int32_t token;        /* index in added, or -1 */
@@ -252,8 +257,6 @@ struct tok {
     struct hash128 hash;
     uint32_t *piece_at;    /* [n_ids + 1] what each id decodes to: in piece */
     char *piece;
-    uint8_t *piece_kind;   /* [n_ids] enum tok_piece_kind */
-    int fast_decode;       /* ByteLevel alone: concatenate pieces, repair UTF-8 */
 };
 
 err_code tok_open_tries(struct tok *t, struct err *e); /* when all added tokens are listed */

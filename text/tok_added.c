@@ -1,5 +1,8 @@
 /* Added tokens: found before anything else happens to the text, leftmost and longest first. */
 #include <stdlib.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "text/tok.h"
 
@@ -34,6 +37,9 @@ static void trie_add(struct tok_trie *tr, struct str s, int32_t token)
             c = new_node(tr, b);
             if (i == 0) {
                 tr->first[b] = c;
+                for (int k = tr->n_first; k < 4; k++) /* the unused ones repeat the last */
+                    tr->first_byte[k] = b;
+                tr->n_first++;
             } else {
                 tr->node[c].next = tr->node[at].child;
                 tr->node[at].child = c;
@@ -229,6 +235,30 @@ static int64_t spaces_at(struct str s, int64_t at)
     return at;
 }
 
+/* Next place from `at` where a token may begin. Most tokenizers have one to three first bytes ('<', '['): those are looked for 16
+ * at a time. */
+static int64_t first_byte(const struct tok_trie *tr, struct str s, int64_t at)
+{
+#ifdef __SSE2__
+    if (tr->n_first <= 4) {
+        __m128i want[4];
+        for (int k = 0; k < 4; k++)
+            want[k] = _mm_set1_epi8((char)tr->first_byte[k]);
+        for (; at + 16 <= s.n; at += 16) {
+            __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(s.p + at));
+            __m128i hit = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(x, want[0]), _mm_cmpeq_epi8(x, want[1])),
+                                       _mm_or_si128(_mm_cmpeq_epi8(x, want[2]), _mm_cmpeq_epi8(x, want[3])));
+            int bits = _mm_movemask_epi8(hit);
+            if (bits)
+                return at + __builtin_ctz((unsigned)bits);
+        }
+    }
+#endif
+    while (at < s.n && !tr->first[(unsigned char)s.p[at]])
+        at++;
+    return at;
+}
+
 /* The longest token that begins at `at`, or -1. */
 static int32_t longest(const struct tok *t, const struct tok_trie *tr, struct str s, int64_t at, tok_plain_fn *plain, void *ctx)
 {
@@ -247,8 +277,8 @@ void tok_split_added(const struct tok *t, const struct tok_trie *trie, struct st
 {
     int64_t done = 0; /* everything before is put down */
     out->n = 0;
-    for (int64_t i = 0; i < s.n && trie->n;) {
-        int32_t k = trie->first[(unsigned char)s.p[i]] ? longest(t, trie, s, i, plain, ctx) : -1;
+    for (int64_t i = 0; trie->n && (i = first_byte(trie, s, i)) < s.n;) {
+        int32_t k = longest(t, trie, s, i, plain, ctx);
         if (k < 0) {
             i++;
             continue;

@@ -349,10 +349,59 @@ void tok_stream_free(struct tok_stream *s)
 
 /* ---- whole -------------------------------------------------------------------------------- */
 
+/* ByteLevel alone: the bytes side by side, 16 at a time (the pool has 16 to spare), then UTF-8 is checked once over all. */
+static int64_t decode_bytes(const struct tok *t, const int32_t *id, int64_t n, int skip_special, struct sbuf *out)
+{
+    enum { BLOCK = 512, SPARE = 16 };
+    const uint32_t *at = t->piece_at;
+    int64_t unknown = 0, begin = out->n;
+    int ascii;
+    for (int64_t i = 0; i < n; i += BLOCK) {
+        int64_t end = i + BLOCK < n ? i + BLOCK : n, bytes = 0;
+        for (int64_t k = i; k < end; k++)
+            if (id[k] >= 0 && id[k] < t->n_ids)
+                bytes += at[id[k] + 1] - at[id[k]];
+        char *p = sbuf_room(out, bytes + SPARE);
+        if (!p)
+            return unknown;
+        for (int64_t k = i; k < end; k++) {
+            if (id[k] < 0 || id[k] >= t->n_ids) {
+                unknown++;
+                continue;
+            }
+            int64_t len = at[id[k] + 1] - at[id[k]];
+            const char *from = t->piece + at[id[k]];
+            if (__builtin_expect(len == 0 || skip_special, 0)) {
+                unknown += !known(t, id[k]);
+                if (len == 0 || tok_is_special(t, id[k]))
+                    continue;
+            }
+            memcpy(p, from, SPARE);
+            if (__builtin_expect(len > SPARE, 0))
+                memcpy(p + SPARE, from + SPARE, (size_t)(len - SPARE));
+            p += len;
+        }
+        out->n = p - out->p;
+        out->p[out->n] = 0;
+    }
+    struct str s = str_sub(sbuf_str(out), begin, out->n);
+    if (tok_utf8_check(s, &ascii) >= 0) {
+        struct sbuf good;
+        sbuf_init(&good, out->max);
+        put_lossy(s, 1, &good);
+        out->n = begin;
+        sbuf_add(out, sbuf_str(&good));
+        sbuf_release(&good);
+    }
+    return unknown;
+}
+
 int64_t tok_decode(const struct tok *t, const int32_t *id, int64_t n, int skip_special, struct sbuf *out)
 {
     int64_t unknown = 0;
     struct tok_stream s;
+    if (t->n_dec == 1 && t->dec[0].kind == TOK_DEC_BYTES)
+        return decode_bytes(t, id, n, skip_special, out);
     stream_init(&s, t, skip_special);
     for (int64_t i = 0; i < n; i++) {
         unknown += !known(t, id[i]);
@@ -410,7 +459,11 @@ err_code tok_open_pieces(struct tok *t, struct err *e)
     }
     at[t->n_ids] = (uint32_t)all.n;
     t->piece_at = at;
-    t->piece = (char *)(uintptr_t)tok_keep(t, sbuf_str(&all)).p;
+    t->piece = ARENA_TRY(&t->mem, char, all.n + 32); /* read 16 bytes at a time */
+    if (!t->piece)
+        return err_set(e, ERR_LIMIT, "too many tokens");
+    if (all.n)
+        memcpy(t->piece, all.p, (size_t)all.n);
     stream_release(&s);
     sbuf_release(&all);
     return ERR_OK;

@@ -16,6 +16,7 @@ struct tok_enc {
     const struct tok_text *in;
     struct tok_ids *out;
     int align;
+    int ascii;             /* all of it is */
     int64_t gap;           /* where the gap in hand begins */
     tok_piece_fn *fn;
     void *ctx;
@@ -64,6 +65,27 @@ void tok_ids_release(struct tok_ids *ids)
     free(ids->begin);
     free(ids->end);
     *ids = (struct tok_ids){0};
+}
+
+int64_t tok_utf8_check(struct str s, int *ascii)
+{
+    int64_t i = uni_ascii(s, 0);
+    *ascii = i == s.n;
+    while (i < s.n) {
+        const uint8_t *p = (const uint8_t *)s.p + i;
+        uint32_t c;
+        int n;
+        if (p[0] >= 0xE1 && p[0] <= 0xEF && p[0] != 0xED && i + 3 <= s.n && (p[1] & 0xC0) == 0x80 && (p[2] & 0xC0) == 0x80)
+            n = 3; /* most of what is not ASCII, and nothing can be wrong with it */
+        else if (p[0] >= 0xC2 && p[0] <= 0xDF && i + 2 <= s.n && (p[1] & 0xC0) == 0x80)
+            n = 2;
+        else if (!(n = utf8_decode(s, i, &c)))
+            return i;
+        i += n;
+        if (i < s.n && (unsigned char)s.p[i] < 0x80)
+            i = uni_ascii(s, i);
+    }
+    return -1;
 }
 
 /* ---- putting down ------------------------------------------------------------------------- */
@@ -201,7 +223,7 @@ static int can_scan(const struct tok_enc *enc, struct str s)
     if (t->scanner == TOK_SCAN_NONE || enc->fn)
         return 0;
     for (int i = 0; i < t->n_norm; i++)
-        if (t->norm[i].kind != TOK_NORM_FORM || !uni_is_form(s, t->norm[i].form))
+        if (t->norm[i].kind != TOK_NORM_FORM || !(enc->ascii || uni_is_form(s, t->norm[i].form)))
             return 0;
     return 1;
 }
@@ -380,7 +402,7 @@ static err_code encode(struct tok_enc *enc, const struct tok_text *in, struct to
     const struct tok *t = enc->t;
     struct str s = in->text;
     int picky = in->plain || in->n_spans;
-    int64_t bad = utf8_check(s);
+    int64_t bad = tok_utf8_check(s, &enc->ascii);
     if (bad >= 0)
         return err_set(e, ERR_DATA, "not UTF-8 at byte %lld", (long long)bad);
     if (s.n > TOK_MAX_TEXT)

@@ -79,8 +79,8 @@ void tok_words_init(struct tok_words *c, const struct tok *t)
     uint64_t small = 1 << 14;
     while (small < 5 * (uint64_t)t->im.n_ids / 2)
         small *= 2;
-    uint64_t mid = small / 8, lng = small / 32;
-    *c = (struct tok_words){.small_mask = small / 2 - 1, .mid_mask = mid - 1, .long_mask = lng - 1, .pool_cap = (int64_t)lng * 256};
+    uint64_t mid = small / 8, lng = small / 4;
+    *c = (struct tok_words){.small_mask = small / 2 - 1, .mid_mask = mid - 1, .long_mask = lng - 1, .pool_cap = (int64_t)lng * 128};
     c->small = table(small, sizeof *c->small);
     c->mid = table(mid, sizeof *c->mid);
     c->lng = table(lng, sizeof *c->lng);

@@ -204,19 +204,55 @@ static int ccc(uint32_t c)
     return uni_ccc_of[uni_ccc_page[c >> 8] << 8 | (c & 255)];
 }
 
+static int looks_slow(uint32_t c, int bit)
+{
+    return uni_slow_of[uni_slow_page[c >> 8] << 8 | (c & 255)] & bit;
+}
+
+/* s[b, e) begins with a character that nothing before it can change and ends before another one: is it its own normal form? */
+static int same_as_form(struct str s, int64_t b, int64_t e, enum uni_form form)
+{
+    enum { MAX = 40 };
+    uint32_t in[MAX] = {0};
+    struct uni_cp out[MAX * 18];
+    int64_t n = 0, m;
+    while (b < e) {
+        if (n == MAX)
+            return 0;
+        b += uni_next(s.p + b, &in[n++]);
+    }
+    m = uni_to_form(in, n, form, out);
+    for (int64_t i = 0; i < n && m == n; i++)
+        if (out[i].c != in[i])
+            return 0;
+    return m == n;
+}
+
 int uni_is_form(struct str s, enum uni_form form)
 {
-    int bit = form == UNI_NFKC || form == UNI_NFKD ? 2 : 1;
-    for (int64_t i = 0; i < s.n;) {
-        if ((unsigned char)s.p[i] < 0x80) {
-            i++;
+    int bit = form == UNI_NFKC || form == UNI_NFKD ? 2 : 1, decomposed = form == UNI_NFD || form == UNI_NFKD;
+    int64_t before = 0; /* the last character that is stable */
+    for (int64_t i = 0, next; i < s.n; i = next) {
+        uint32_t c;
+        next = i + uni_next(s.p + i, &c);
+        if (c < 0x80) {
+            next = uni_ascii(s, next);
+            before = next - 1;
             continue;
         }
-        uint32_t c;
-        i += utf8_decode(s, i, &c);
-        if (uni_slow_of[uni_slow_page[c >> 8] << 8 | (c & 255)] & bit)
+        if (decomposed && ((c >= S_BASE && c < S_BASE + S_N) || key_at(uni_nfd_key, UNI_NFD_N, c) >= 0))
             return 0;
-        if ((form == UNI_NFD || form == UNI_NFKD) && ((c >= S_BASE && c < S_BASE + S_N) || key_at(uni_nfd_key, UNI_NFD_N, c) >= 0))
+        if (!looks_slow(c, bit)) {
+            before = i;
+            continue;
+        }
+        while (next < s.n) { /* marks are the rule in many scripts: look at this stretch alone */
+            int w = uni_next(s.p + next, &c);
+            if (!looks_slow(c, bit))
+                break;
+            next += w;
+        }
+        if (!same_as_form(s, before, next, form))
             return 0;
     }
     return 1;

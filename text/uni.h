@@ -23,6 +23,35 @@ enum {
 };
 static inline int uni_in(uint32_t c, uint32_t cats) { return cats >> uni_cat(c) & 1; }
 
+/* First byte above 0x7F from `at` on, or s.n. */
+static inline int64_t uni_ascii(struct str s, int64_t at)
+{
+    while (at + 8 <= s.n) {
+        uint64_t v;
+        memcpy(&v, s.p + at, 8);
+        v &= 0x8080808080808080u;
+        if (v)
+            return at + (__builtin_ctzll(v) >> 3);
+        at += 8;
+    }
+    while (at < s.n && (unsigned char)s.p[at] < 0x80)
+        at++;
+    return at;
+}
+
+/* The code point at p, of text known to be UTF-8; its width. */
+static inline int uni_next(const char *text, uint32_t *c)
+{
+    const uint8_t *p = (const uint8_t *)text;
+    if (p[0] < 0x80)
+        return *c = p[0], 1;
+    if (p[0] < 0xE0)
+        return *c = (p[0] & 31u) << 6 | (p[1] & 63u), 2;
+    if (p[0] < 0xF0)
+        return *c = (p[0] & 15u) << 12 | (p[1] & 63u) << 6 | (p[2] & 63u), 3;
+    return *c = (p[0] & 7u) << 18 | (p[1] & 63u) << 12 | (p[2] & 63u) << 6 | (p[3] & 63u), 4;
+}
+
 int uni_is_space(uint32_t c); /* White_Space, 25 code points */
 int uni_is_word(uint32_t c);  /* \w of Rust's regex crate: flags of added tokens, Whitespace splitter */
 int uni_is_punct(uint32_t c); /* what the Punctuation splitter splits on */
