@@ -1,5 +1,7 @@
 #if defined(__x86_64__)
-#pragma GCC optimize("O3")
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#pragma GCC optimize("O3") /* the loops over a tile must unroll; not worth the wait when every access is checked */
+#endif
 #include "kernels/cpu/attn_body.h"
 #include "kernels/cpu/gemm_body.h"
 #include "kernels/cpu/rows_body.h"

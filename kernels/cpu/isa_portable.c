@@ -1,4 +1,7 @@
-#pragma GCC optimize("O3")
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#pragma GCC optimize("O3") /* the loops over a tile must unroll; not worth the wait when every access is checked */
+#endif
+#pragma GCC diagnostic ignored "-Wpsabi" /* vectors are passed between inlined functions alone */
 #include "kernels/cpu/attn_body.h"
 #include "kernels/cpu/gemm_body.h"
 #include "kernels/cpu/rows_body.h"

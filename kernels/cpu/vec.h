@@ -83,37 +83,47 @@ INLINE vi i_less(vi a, vi b, vi c, vi d)
 
 #else
 
-typedef struct { float v[LANES]; } vf;
-typedef struct { uint32_t v[LANES]; } vi;
+/* GCC's vectors, which any target lowers to what it has; loops over lanes only where there is no operator. */
+typedef float vf __attribute__((vector_size(64)));
+typedef int32_t vi __attribute__((vector_size(64)));
+typedef uint32_t vu __attribute__((vector_size(64)));
 
-#define EACH(T, expr)                   \
-    T r;                                \
-    for (int l = 0; l < LANES; l++)     \
-        r.v[l] = (expr);                \
-    return r
+/* Not inlined: sixteen calls of fmaf at every use would be most of the program. */
+static __attribute__((noinline)) void fma_lanes(float *r, const float *a, const float *b)
+{
+    for (int l = 0; l < LANES; l++)
+        r[l] = fmaf(a[l], b[l], r[l]);
+}
+
 INLINE vf v_load(const float *p) { vf r; memcpy(&r, p, sizeof r); return r; }
 INLINE void v_store(float *p, vf x) { memcpy(p, &x, sizeof x); }
-INLINE vf v_set(float x) { EACH(vf, x); }
-INLINE vf v_add(vf a, vf b) { EACH(vf, a.v[l] + b.v[l]); }
-INLINE vf v_sub(vf a, vf b) { EACH(vf, a.v[l] - b.v[l]); }
-INLINE vf v_mul(vf a, vf b) { EACH(vf, a.v[l] * b.v[l]); }
-INLINE vf v_div(vf a, vf b) { EACH(vf, a.v[l] / b.v[l]); }
-INLINE vf v_fma(vf a, vf b, vf c) { EACH(vf, fmaf(a.v[l], b.v[l], c.v[l])); }
-INLINE vf v_max(vf a, vf b) { EACH(vf, a.v[l] > b.v[l] ? a.v[l] : b.v[l]); }
-INLINE vf v_min(vf a, vf b) { EACH(vf, a.v[l] < b.v[l] ? a.v[l] : b.v[l]); }
-INLINE vi v_bits(vf x) { vi r; memcpy(&r, &x, sizeof r); return r; }
-INLINE vf v_from_bits(vi x) { vf r; memcpy(&r, &x, sizeof r); return r; }
-INLINE vi i_set(uint32_t x) { EACH(vi, x); }
+INLINE vf v_set(float x) { return (vf){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+INLINE vf v_add(vf a, vf b) { return a + b; }
+INLINE vf v_sub(vf a, vf b) { return a - b; }
+INLINE vf v_mul(vf a, vf b) { return a * b; }
+INLINE vf v_div(vf a, vf b) { return a / b; }
+INLINE vf v_fma(vf a, vf b, vf c)
+{
+    float t[3][LANES];
+    v_store(t[0], a), v_store(t[1], b), v_store(t[2], c);
+    fma_lanes(t[2], t[0], t[1]);
+    return v_load(t[2]);
+}
+INLINE vi v_bits(vf x) { return (vi)x; }
+INLINE vf v_from_bits(vi x) { return (vf)x; }
+INLINE vf v_max(vf a, vf b) { vi m = a > b; return (vf)(((vi)a & m) | ((vi)b & ~m)); }
+INLINE vf v_min(vf a, vf b) { vi m = a < b; return (vf)(((vi)a & m) | ((vi)b & ~m)); }
+INLINE vi i_set(uint32_t x) { return (vi)v_set(0) + (int32_t)x; }
 INLINE vi i_load(const void *p) { vi r; memcpy(&r, p, sizeof r); return r; }
 INLINE void i_store(void *p, vi x) { memcpy(p, &x, sizeof x); }
-INLINE vi i_add(vi a, vi b) { EACH(vi, a.v[l] + b.v[l]); }
-INLINE vi i_sub(vi a, vi b) { EACH(vi, a.v[l] - b.v[l]); }
-INLINE vi i_and(vi a, vi b) { EACH(vi, a.v[l] & b.v[l]); }
-INLINE vi i_or(vi a, vi b) { EACH(vi, a.v[l] | b.v[l]); }
-INLINE vi i_shl(vi a, int n) { EACH(vi, a.v[l] << n); }
-INLINE vi i_shr(vi a, int n) { EACH(vi, a.v[l] >> n); }
-INLINE vi i_sar(vi a, int n) { EACH(vi, (uint32_t)((int32_t)a.v[l] >> n)); }
-INLINE vi i_less(vi a, vi b, vi c, vi d) { EACH(vi, (int32_t)a.v[l] < (int32_t)b.v[l] ? c.v[l] : d.v[l]); }
+INLINE vi i_add(vi a, vi b) { return (vi)((vu)a + (vu)b); }
+INLINE vi i_sub(vi a, vi b) { return (vi)((vu)a - (vu)b); }
+INLINE vi i_and(vi a, vi b) { return a & b; }
+INLINE vi i_or(vi a, vi b) { return a | b; }
+INLINE vi i_shl(vi a, int n) { return (vi)((vu)a << n); }
+INLINE vi i_shr(vi a, int n) { return (vi)((vu)a >> n); }
+INLINE vi i_sar(vi a, int n) { return a >> n; }
+INLINE vi i_less(vi a, vi b, vi c, vi d) { vi m = a < b; return (c & m) | (d & ~m); }
 
 #endif
 
@@ -160,18 +170,22 @@ INLINE float v_top(vf x) { __m256 h = _mm256_max_ps(x.lo, x.hi); V_TREE(_mm_max_
 #else
 INLINE float v_sum(vf x)
 {
+    float t[LANES];
+    v_store(t, x);
     for (int d = LANES / 2; d; d /= 2)
         for (int l = 0; l < d; l++)
-            x.v[l] = x.v[l] + x.v[l + d];
-    return x.v[0];
+            t[l] = t[l] + t[l + d];
+    return t[0];
 }
 
 INLINE float v_top(vf x)
 {
+    float t[LANES];
+    v_store(t, x);
     for (int d = LANES / 2; d; d /= 2)
         for (int l = 0; l < d; l++)
-            x.v[l] = x.v[l] > x.v[l + d] ? x.v[l] : x.v[l + d];
-    return x.v[0];
+            t[l] = t[l] > t[l + d] ? t[l] : t[l + d];
+    return t[0];
 }
 #endif
 
