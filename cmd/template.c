@@ -5,13 +5,16 @@
 #include "text/text.h"
 
 struct flags {
-    const char *model, *template, *name, *now;
+    const char *model, *template, *name, *now, *mask;
+    int generation;
 };
 
 static const struct opt_def defs[] = {
     {"", "model", OPT_STR, offsetof(struct flags, model), "", 0, 0, NULL, "model folder: its template and special tokens"},
     {"", "template", OPT_STR, offsetof(struct flags, template), "", 0, 0, NULL, "one .jinja file instead"},
     {"", "name", OPT_STR, offsetof(struct flags, name), "", 0, 0, NULL, "which of the folder's templates (default: \"default\", \"tool_use\" for rows with tools)"},
+    {"", "mask", OPT_ENUM, offsetof(struct flags, mask), "none", 0, 0, "none|all|last|text", "also answer who wrote which bytes and what is supervised: every assistant turn, those behind the last user message, or all text"},
+    {"", "generation", OPT_BOOL, offsetof(struct flags, generation), "true", 0, 0, NULL, "let the template's {% generation %} blocks decide the mask"},
     {"", "now", OPT_STR, offsetof(struct flags, now), "", 0, 0, NULL, "clock of strftime_now, YYYY-MM-DDTHH:MM:SS (default: the system's)"},
 };
 
@@ -19,7 +22,8 @@ static const struct cmd_flags command = {
     .usage = "template (--model DIR | --template FILE) < rows.jsonl > texts.jsonl",
     .about = "Renders chat templates. A row is {\"id\",\"messages\",\"tools\",\"documents\",\"add_generation_prompt\",\n"
              "\"continue_final_message\",\"variables\":{...},\"spans\":bool}; the answer is {\"id\",\"text\"}, with \"spans\", or when the\n"
-             "template has {% generation %} blocks, also \"generation_spans\":[[begin,end],...] in code points, or {\"id\",\"error\"}. Absent tools and documents are None.",
+             "template has {% generation %} blocks, also \"generation_spans\":[[begin,end],...] in code points, or {\"id\",\"error\"}. Absent tools and documents are None.\n"
+             "With --mask also \"mask\":[[begin,end,weight,kind,message,plain],...] in bytes, without gaps, and \"supervised\" bytes.",
     .defs = defs,
     .n = sizeof defs / sizeof *defs,
 };
@@ -30,17 +34,32 @@ struct work {
     struct sbuf text;
     const char *name;
     struct err broken;
+    int mask;                   /* 0: none */
+    struct tmpl_mask_opts opts;
 };
+
+static void put_mask(struct sbuf *out, const struct tmpl_mask *m)
+{
+    static const char *const kinds[] = {"template", "input", "content", "reasoning", "tool_call", "glue", "eot"};
+    sbuf_adds(out, ",\"mask\":[");
+    for (int64_t i = 0; i < m->n_spans; i++) {
+        const struct tmpl_span *s = &m->spans[i];
+        sbuf_addf(out, "%s[%lld,%lld,%g,\"%s\",%d,%d]", i ? "," : "", (long long)s->begin, (long long)s->end, (double)s->weight, kinds[s->kind],
+                  s->message, s->plain);
+    }
+    sbuf_addf(out, "],\"supervised\":%lld", (long long)m->supervised);
+}
 
 static err_code answer(struct work *w, struct str row, struct sbuf *out, struct err *e)
 {
     const struct tmpl *t;
     const int64_t *spans;
+    struct tmpl_mask mask;
     TRY(tmpl_input_json(w->run, row, e));
     if (!w->set) /* the template does not compile: every row is answered with that */
         return *e = w->broken, e->code;
     TRY(tmpl_pick(w->set, w->name, tmpl_input_has_tools(w->run), &t, e));
-    TRY(tmpl_render(w->run, t, &w->text, e));
+    TRY(w->mask ? tmpl_mask(w->run, t, &w->opts, &w->text, &mask, e) : tmpl_render(w->run, t, &w->text, e));
     sbuf_adds(out, "{\"id\":");
     sbuf_add(out, tmpl_input_id(w->run));
     sbuf_adds(out, ",\"text\":");
@@ -52,6 +71,8 @@ static err_code answer(struct work *w, struct str row, struct sbuf *out, struct 
             sbuf_addf(out, "%s[%lld,%lld]", i ? "," : "", (long long)spans[2 * i], (long long)spans[2 * i + 1]);
         sbuf_addc(out, ']');
     }
+    if (w->mask)
+        put_mask(out, &mask);
     sbuf_adds(out, "}\n");
     return ERR_OK;
 }
@@ -132,6 +153,10 @@ int cmd_template(int argc, char **argv)
         if (rc == ERR_OK) {
             if (w.set)
                 tmpl_run_defaults(w.run, w.set);
+            w.mask = strcmp(f.mask, "none") != 0;
+            w.opts = tmpl_mask_defaults();
+            w.opts.which = !strcmp(f.mask, "last") ? TMPL_LAST_TURN : !strcmp(f.mask, "text") ? TMPL_ALL_TEXT : TMPL_ALL_ASSISTANT;
+            w.opts.use_generation = f.generation;
             w.name = *f.name ? f.name : NULL;
             sbuf_init(&w.text, 1LL << 30);
             code = run_lines(&w);

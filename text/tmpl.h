@@ -13,6 +13,7 @@
 
 #include "core/arena.h"
 #include "core/err.h"
+#include "core/hash.h"
 #include "core/str.h"
 #include "text/template.h"
 
@@ -201,11 +202,12 @@ enum { NF_CALLER = 1, NF_KWARGS = 2, NF_VARARGS = 4, NF_RECURSIVE = 8, NF_NEGATE
 
 struct tmpl {
     struct arena mem;
-    char *name;
+    const char *name;
     struct node *root;
     struct str *free_name; /* names looked up in the row */
     int n_free;
     int has_generation, surrogates;
+    uint64_t serial; /* tells templates apart when an address is used again */
 };
 
 /* ---- run ---------------------------------------------------------------------------------- */
@@ -259,6 +261,7 @@ struct tmpl_run {
     const char *row_lo, *row_hi;
     char *row_mark;          /* scratch starts here */
     struct dict *vars;       /* the row's "variables"; NULL = none */
+    struct hash128 vars_hash; /* of their JSON text */
     struct dict *continued;  /* the last message with the continue tag, in this render */
     struct val messages, tools, documents;
     struct message *msg;
@@ -288,14 +291,7 @@ struct tmpl_run {
     int64_t n_gspan, cap_gspan;
     int64_t cp_at, cp_n;     /* code points counted so far: n of them in the first `at` bytes of out */
     uint64_t n_random;
-    /* what tmpl_mask made */
-    struct tmpl_span *span;
-    int64_t n_span, cap_span;
-    struct tmpl_turn *mturn;
-    int64_t cap_mturn;
-    int64_t *span_pairs;
-    int64_t cap_pairs;
-    struct mask_state *mask;
+    struct mask_state *mask; /* of tmpl_mask; NULL before the first */
 };
 
 static inline void *tmpl_mem(struct tmpl_run *r, int64_t bytes)

@@ -18,6 +18,7 @@ static void begin(struct tmpl_run *r, struct err *e)
     r->row_lo = r->mem.base;
     r->jstack.n = 0;
     r->vars = NULL;
+    r->vars_hash = (struct hash128){0};
     r->messages = r->tools = r->documents = (struct val){.tag = T_MISSING};
     r->n_msg = r->n_field = 0;
     r->id = STR("null");
@@ -182,9 +183,11 @@ static err_code read_bool(struct jp *j, const char *key, int *out)
 static err_code read_variables(struct jp *j)
 {
     struct val v;
+    const char *from = j->p;
     TRY(tmpl_jp_value(j, &v));
     if (v.tag == T_NONE)
         return ERR_OK;
+    j->r->vars_hash = hash_bytes(from, j->p - from);
     if (v.tag != T_DICT)
         return err_set(j->r->e, ERR_DATA, "\"variables\" is not an object");
     j->r->vars = v.dict;

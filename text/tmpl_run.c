@@ -11,9 +11,10 @@ err_code tmpl_compile(struct str source, const char *name, struct tmpl **out, st
     struct tmpl *t = calloc(1, sizeof *t);
     if (!t)
         return err_set(e, ERR_LIMIT, "out of memory");
+    static _Atomic uint64_t serial;
+    t->serial = ++serial;
     arena_init(&t->mem, "template", 1LL << 30);
-    t->name = str_dup(&t->mem, str_of(name)).p ? arena_alloc(&t->mem, (int64_t)strlen(name) + 1, 1) : NULL;
-    memcpy(t->name, name, strlen(name));
+    t->name = str_dup(&t->mem, str_of(name)).p;
     err_code rc = source.n > MAX_SOURCE ? err_set(e, ERR_LIMIT, "%s: template is larger than %d bytes", name, MAX_SOURCE) : ERR_OK;
     if (rc == ERR_OK)
         rc = tmpl_parse(t, source, e);
@@ -67,9 +68,6 @@ void tmpl_run_free(struct tmpl_run *r)
     free(r->field);
     free(r->piece);
     free(r->gspan);
-    free(r->span);
-    free(r->mturn);
-    free(r->span_pairs);
     tmpl_mask_release(r);
     free(r);
 }
