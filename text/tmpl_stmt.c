@@ -258,7 +258,7 @@ static err_code loop_passes(struct tmpl_run *r, struct frame *f, struct loop *l,
         TRY(tmpl_assign(r, f, n->a, l->cur));
         if (r->track) {
             int32_t m = message_of(r, l->cur);
-            r->turn = m >= 0 ? m : turn;
+            r->turn = m > turn ? m : turn; /* an inner loop that looks back prints for the turn it stands in */
         }
         TRY(tmpl_body(r, f, n->kid, n->n, &jump));
         r->turn = turn;
