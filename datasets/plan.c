@@ -167,12 +167,18 @@ int64_t data_plan_snapshot(const struct data_plan *p)
 
 /* ---- making an epoch ---------------------------------------------------------------------- */
 
-static err_code too_long(struct data_plan *p, int64_t at, struct err *e)
+static err_code too_long(struct data_plan *p, struct err *e)
 {
+    int64_t first = -1, n = 0;
     char where[300];
-    data_item_where(p->s, p->items.id[at], where, sizeof where);
-    return err_set(e, ERR_DATA, "%s has %d tokens, more than %lld; hint: drop or truncate such rows, or allow longer ones", where,
-                   p->rows[at].n, (long long)p->o.max_len);
+    for (int64_t i = 0; i < p->items.n; i++)
+        if (p->rows[i].n > p->o.max_len) {
+            first = first < 0 ? i : first;
+            n++;
+        }
+    data_item_where(p->s, p->items.id[first], where, sizeof where);
+    return err_set(e, ERR_DATA, "%s has %d tokens, more than %lld, and so have %lld other rows; hint: drop or truncate such rows, or allow longer ones",
+                   where, p->rows[first].n, (long long)p->o.max_len, (long long)n - 1);
 }
 
 /* Supervised tokens among the first max_len. */
@@ -197,7 +203,7 @@ static err_code choose_rows(struct data_plan *p, int64_t epoch, int32_t *row, in
         const struct plan_row *r = &p->rows[at];
         int longer = r->n > p->o.max_len;
         if (longer && p->o.over == DATA_LONG_ERROR)
-            return too_long(p, at, e);
+            return too_long(p, e);
         if (longer && p->o.over == DATA_LONG_DROP) {
             info->dropped_long++;
             continue;

@@ -101,7 +101,8 @@ static err_code connect_reader(struct store *s, struct err *e)
     if (pragma_get(s, "PRAGMA user_version", &version, e) == ERR_OK)
         return ERR_OK;
     snprintf(wal, sizeof wal, "%s-wal", s->path);
-    if (sqlite3_errcode(s->db) != SQLITE_CANTOPEN || file_exists(wal) || access(s->path, R_OK))
+    int rc = sqlite3_errcode(s->db) & 0xff;
+    if ((rc != SQLITE_CANTOPEN && rc != SQLITE_READONLY) || file_exists(wal) || access(s->path, R_OK))
         return e ? e->code : ERR_IO;
     sqlite3_close(s->db);
     s->db = NULL;
