@@ -57,6 +57,7 @@ struct data_import_opts {
     const char *map;         /* "prompt=question,completion=answer": field = field of the file; NULL = none */
     int stop_at_bad;         /* 1: a bad line ends the import (what came before it stays) */
     int quiet;               /* no progress line */
+    int64_t commit_bytes;    /* bytes of the file between two commits, what a kill can cost; 0 = 96 MiB */
 };
 struct data_import_stats {
     int64_t lines;                      /* read in this call; blank ones are not counted */
@@ -127,6 +128,7 @@ struct data_render_opts {
     int keep_text;          /* store the rendered text beside the tokens */
     int drop_unsupervised;  /* 1: rows without a supervised token are kept out and counted; 0: an error names the row */
     int quiet;
+    int64_t commit_rows;    /* rows between two commits, what a kill can cost; 0 = 65536 */
 };
 struct data_render_opts data_render_defaults(void);
 

@@ -243,7 +243,7 @@ static err_code store_chunk(struct import *im, const struct chunk *c)
     im->uncommitted += c->end_at - c->at;
     im->at = c->end_at;
     im->line = c->end_line;
-    return im->uncommitted >= COMMIT_BYTES ? commit(im, 1) : ERR_OK;
+    return im->uncommitted >= (im->o->commit_bytes > 0 ? im->o->commit_bytes : COMMIT_BYTES) ? commit(im, 1) : ERR_OK;
 }
 
 /* ---- the pipeline ------------------------------------------------------------------------- */

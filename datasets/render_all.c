@@ -209,7 +209,7 @@ static err_code store_batch(struct rendering *r, struct batch *b)
         sbuf_clear(&b->out[w]);
     r->uncommitted += b->n;
     b->n = 0;
-    if (r->uncommitted < COMMIT_ROWS)
+    if (r->uncommitted < (r->o->commit_rows > 0 ? r->o->commit_rows : COMMIT_ROWS))
         return ERR_OK;
     r->uncommitted = 0;
     TRY(store_commit(r->s, r->e));

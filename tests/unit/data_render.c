@@ -329,6 +329,7 @@ static void killed_while_rendering(void **state)
                 struct data_render_opts o = opts();
                 struct data_render_stats st;
                 int64_t recipe;
+                o.commit_rows = 1;
                 snprintf(spec, sizeof spec, "sqlite:%d!", at);
                 if (!again)
                     fault_set(spec);
