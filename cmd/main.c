@@ -2,10 +2,9 @@
 #include <string.h>
 
 #include "cmd/cmd.h"
+#include "core/version.h"
 #include "rewards/rewards.h"
 #include "script/script.h"
-
-#define VERSION "0.1.0"
 
 static const struct cmd_verb commands[] = {
 #define CMD(name, summary) {#name, summary, cmd_##name},
@@ -177,7 +176,7 @@ int cmd_plumb(cmd_answer_fn *answer, void *ctx)
 int main(int argc, char **argv)
 {
     if (argc >= 2 && !strcmp(argv[1], "--version")) {
-        printf("hone %s\n", VERSION);
+        printf("hone %s\n", HONE_VERSION);
         return 0;
     }
     if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {

@@ -9,20 +9,20 @@
 -- Difficulty, all of it here and settable as words (`steps_max=3`):
 local defaults = {
     kind = "sft", split = "train", family = "chain",
-    steps_min = 2, steps_max = 4,  -- chain: operations per problem
-    start_max = 12,                -- chain: what one begins with
+    steps_min = 2, steps_max = 3,  -- chain: operations per problem
+    start_max = 9,                 -- chain: what one begins with
     change_max = 9,                -- largest number that is added or taken away
-    limit = 30,                    -- no value on the way is larger (or below 0)
-    double = 0.15,                 -- chain: share of steps that double the number
-    shortcut = 0.45,               -- sft: share of solutions that only state the answer, as hasty annotators do
+    limit = 15,                    -- no value on the way is larger (or below 0)
+    double = 0,                    -- chain: share of steps that double the number
+    shortcut = 0.5,                -- sft: share of solutions that only state the answer, as hasty annotators do
     slip = 0,                      -- sft: share of worked solutions with one slip, carried on to a wrong answer
     heldout = 10,                  -- one of this many arithmetic cores is held out
 }
 
 local names = { "Ann", "Ben", "Eva", "Finn", "Lea", "Max", "Mia", "Tom" }
 local things = { "apples", "books", "cards", "coins", "pens", "shells" }
-local gains = { "%s finds %d more.", "%s buys %d more.", "%s gets %d as a gift." }
-local losses = { "%s loses %d.", "%s gives away %d.", "%s sells %d." }
+local gains = { "finds %d", "buys %d", "gets %d" }
+local losses = { "loses %d", "gives %d", "sells %d" }
 
 -- A step is { value before, sign, operand, value after }.
 local function apply(value, sign, k)
@@ -37,7 +37,7 @@ local family = {}
 function family.chain(rng, o)
     local who, what = rng:pick(names), rng:pick(things)
     local value = rng:int(1, o.start_max)
-    local core, text, steps = { value }, { string.format("%s has %d %s.", who, value, what) }, {}
+    local core, text, steps = { value }, { string.format("%s has %d %s", who, value, what) }, {}
     for _ = 1, rng:int(o.steps_min, o.steps_max) do
         local sign, k = "+", rng:int(1, o.change_max)
         if rng:chance(o.double) and value > 0 and value * 2 <= o.limit then
@@ -48,13 +48,11 @@ function family.chain(rng, o)
         if sign == "-" and value < k then k = value end
         if k == 0 then sign, k = "+", 1 end
         steps[#steps + 1] = { value, sign, k, apply(value, sign, k) }
-        text[#text + 1] = sign == "*" and "Then the number doubles."
-            or string.format(rng:pick(sign == "+" and gains or losses), who, k)
+        text[#text + 1] = sign == "*" and "doubles them" or string.format(rng:pick(sign == "+" and gains or losses), k)
         core[#core + 1] = sign .. k
         value = steps[#steps][4]
     end
-    text[#text + 1] = string.format("How many %s does %s have now?", what, who)
-    return "chain " .. table.concat(core), table.concat(text, " "), steps, value
+    return "chain " .. table.concat(core), table.concat(text, ", ") .. ". How many now?", steps, value
 end
 
 function family.compare(rng, o)

@@ -2,5 +2,6 @@
 include("demo_base.lua")
 model = { path = "demo/init" }
 data.sources = "demo_sft"
-train = { dir = "demo/sft", steps = 300, leaves = 2, lr = 3e-3, lr_min = 3e-4, warmup = 20, schedule = "cosine", weight_decay = 0.01,
-          beta2 = 0.98, clip = 1, log_every = 20 }
+data.cap = 512
+train = { dir = "demo/sft", steps = 2000, leaves = 1, lr = 1e-3, lr_min = 1e-4, warmup = 50, schedule = "cosine", weight_decay = 0.01,
+          beta2 = 0.98, clip = 1, log_every = 250 }

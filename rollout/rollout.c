@@ -47,7 +47,7 @@ struct rollout {
     struct group *groups;
     float *logits;              /* [n_seqs + groups that finish, vocab] */
     struct rollout_scratch *scratch; /* one per worker */
-    int n_scratch;
+    int n_scratch, finish;
     int32_t *tokens, *positions, *cu, *kv_len, *pages, *rows, *targets;
     float *row_logp;
     /* of the running call */
@@ -110,7 +110,7 @@ err_code rollout_open(struct model *m, const struct tok *tok, const struct rollo
     struct rollout *r = calloc(1, sizeof *r);
     if (!r)
         return err_set(e, ERR_LIMIT, "out of memory");
-    r->m = m, r->tok = tok, r->vocab = c->vocab;
+    r->m = m, r->tok = tok, r->vocab = c->vocab, r->finish = o->finish;
     r->n_seqs = o->seqs > 0 ? o->seqs : SEQS_DEFAULT;
     r->context = o->context > 0 ? o->context : CONTEXT_DEFAULT;
     if (c->max_position > 0 && r->context > c->max_position)
@@ -553,7 +553,7 @@ static err_code loop(struct rollout *r, int64_t total, struct err *e)
     struct pass p = {.row_seq = ARENA_NEW(r->results, struct seq *, 2 * r->n_seqs), .row_group = ARENA_NEW(r->results, struct group *, 2 * r->n_seqs)};
     int64_t idle = 0; /* turns without a pass: an admission comes after each but the last */
     while (r->stats.samples < total) {
-        if (stop_requested()) {
+        if (!r->finish && stop_requested()) {
             cancel(r);
             return err_set(e, ERR_CANCELLED, "rollout: interrupted");
         }

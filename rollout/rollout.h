@@ -45,6 +45,7 @@ struct rollout_opts {
     int64_t context;      /* most tokens of a prompt and its sample; 0 = the model's max_position, at most 4096 */
     int64_t step_tokens;  /* most new tokens of one pass (prompts are cut into chunks); 0 = 512 */
     int64_t cache_bytes;  /* limit of the cache; 0 = all that `seqs` samples of `context` tokens can need */
+    int finish;           /* 1: Ctrl-C does not end samples (a training step is finished, then saved) */
 };
 
 /* Order: temperature; top_k; top_p over what top_k kept; min_p relative to the best token. Ties go to the lower id. The recorded

@@ -145,6 +145,19 @@ err_code ckpt_newest(const char *dir, char path[PATH_MAX], struct err *e)
     return ERR_OK;
 }
 
+err_code ckpt_model(const char *path, char out[PATH_MAX], struct err *e)
+{
+    char config[PATH_MAX];
+    if (snprintf(config, sizeof config, "%s/config.json", path) >= (int)sizeof config)
+        return err_set(e, ERR_IO, "path is too long: '%.200s...'", path);
+    out[0] = 0;
+    if (!file_exists(config) && file_is_dir(path))
+        TRY(ckpt_newest(path, out, e));
+    if (!out[0])
+        snprintf(out, PATH_MAX, "%s", path);
+    return ERR_OK;
+}
+
 /* ---- files and digest ------------------------------------------------------------------------------------------ */
 
 static int compare_names(const void *a, const void *b)

@@ -48,6 +48,9 @@ void ckpt_unlock(int lock_fd);
  * is its own newest. */
 err_code ckpt_newest(const char *dir, char path[PATH_MAX], struct err *e);
 
+/* The model folder that `path` means: itself when it holds a config.json, the newest checkpoint when it is a run folder. */
+err_code ckpt_model(const char *path, char out[PATH_MAX], struct err *e);
+
 /* state.json as written (strings live in mem). ERR_DATA damaged, ERR_IO missing. */
 err_code ckpt_read(const char *path, struct ckpt_info *out, struct arena *mem, struct err *e);
 /* ckpt_read, then hashes every file again. ERR_MISMATCH names the first file that is not what was written. */

@@ -130,4 +130,6 @@ void train_show(struct train *t, const struct train_step *s, const char *what, i
 
 CDECL_END
 
+#include "train/job.h"
+
 #endif

@@ -1,0 +1,33 @@
+/* What commands over one model folder share: backend, model, tokenizer. */
+#ifndef HONE_CMD_OPEN_H
+#define HONE_CMD_OPEN_H
+
+#include <limits.h>
+#include <stddef.h>
+
+#include "cmd/cmd.h"
+#include "model/model.h"
+#include "text/text.h"
+
+struct cmd_model_flags {
+    const char *model, *precision, *backend;
+    int64_t threads;
+};
+#define CMD_MODEL_FLAGS(T, f)                                                                                                                    \
+    {"", "model", OPT_STR, offsetof(T, f.model), "", 0, 0, NULL, "Hugging Face folder: config.json, safetensors, tokenizer.json"},               \
+    {"", "precision", OPT_ENUM, offsetof(T, f.precision), "fp32", 0, 0, "fp32|bf16", "of the linears; log-probs agree only at the same precision"}, \
+    {"", "backend", OPT_ENUM, offsetof(T, f.backend), "auto", 0, 0, "auto|cpu|ref|cuda", "where the kernels run"},                               \
+    {"", "threads", OPT_INT, offsetof(T, f.threads), "0", 0, 256, NULL, "CPU threads; 0 = all this process may use"}
+
+struct cmd_model {
+    char path[PATH_MAX];  /* the folder: --model, or the newest checkpoint in it */
+    struct kern *kern;
+    struct model *model;
+    struct tok *tok;
+    struct tok_enc *enc;
+};
+/* ERR_USAGE: no --model. On an error nothing is held. */
+err_code cmd_model_open(const struct cmd_model_flags *f, struct cmd_model *m, struct err *e);
+void cmd_model_close(struct cmd_model *m);
+
+#endif

@@ -1,0 +1,183 @@
+#include "train/job.h"
+
+#include <string.h>
+
+#include "core/log.h"
+#include "core/par.h"
+#include "core/version.h"
+
+/* Keys that may differ between the parts of one run: they do not change what is computed. */
+static const char free_keys[] = "threads isa data.store train.dir train.save_every train.keep train.log_every eval.show reward.jobs model.recompute ";
+
+enum kern_prec train_job_prec(const struct cfg *c) { return strcmp(c->model.precision, "bf16") == 0 ? KERN_BF16 : KERN_F32; }
+
+err_code train_job_kern(const struct cfg *c, struct kern **out, struct err *e)
+{
+    static const enum kern_isa isas[] = {KERN_BEST, KERN_PORTABLE, KERN_AVX2, KERN_AVX512, KERN_AVX512BF16};
+    if (strcmp(c->model.precision, "fp8") == 0)
+        return err_set(e, ERR_UNSUPPORTED, "model.precision=fp8 is not in this build; hint: bf16 or fp32");
+    par_init((int)c->threads);
+    return kern_open(&(struct kern_opts){.backend = c->device, .isa = isas[cfg_index(c, "isa")]}, out, e);
+}
+
+static err_code save_model(void *ctx, const char *dir, struct err *e)
+{
+    const struct train_job *j = ctx;
+    return model_save(j->m, dir, 0, 0, e);
+}
+
+static void refresh_model(void *ctx)
+{
+    struct train_job *j = ctx;
+    model_refresh(j->m);
+}
+
+static void make_target(struct train_job *j)
+{
+    int64_t n;
+    const struct model_param *p = model_params(j->m, &n);
+    struct train_param *out = ARENA_NEW(&j->mem, struct train_param, n);
+    for (int64_t i = 0; i < n; i++)
+        out[i] = (struct train_param){.name = p[i].name, .w = p[i].w, .n = p[i].n, .decay = p[i].decay};
+    j->target = (struct train_target){.params = out, .n_params = n, .ctx = j, .refresh = refresh_model, .save = save_model};
+    j->grads = ARENA_NEW(&j->mem, float *, n);
+}
+
+static err_code open_parts(struct train_job *j, struct err *e)
+{
+    const struct cfg *c = j->c;
+    char who[64];
+    snprintf(who, sizeof who, "hone %s", j->kind);
+    TRY(train_job_kern(c, &j->k, e));
+    if (c->train.dir[0])
+        TRY(train_find(c->train.dir, j->resume, j->checkpoint, e));
+    TRY(ckpt_model(j->checkpoint[0] ? j->checkpoint : c->model.path, j->from, e));
+    TRY(store_open(c->data.store, STORE_WRITE, who, &j->store, e));
+    TRY(tok_load(j->from, &j->tok, e));
+    TRY(model_open(j->k, j->from, &(struct model_opts){.prec = train_job_prec(c), .train = 1, .recompute = c->model.recompute}, &j->m, e));
+    if (j->resume) {
+        int64_t id = 0;
+        TRY(store_run_find(j->store, c->train.dir, &id, e));
+        if (id)
+            TRY(store_run_snapshot(j->store, id, &j->snapshot, e));
+    }
+    return ERR_OK;
+}
+
+err_code train_job_open(struct train_job *j, const struct cfg *c, const char *kind, int resume, struct err *e)
+{
+    *j = (struct train_job){.c = c, .kind = kind, .resume = resume, .saved_at = -1};
+    if (resume && !c->train.dir[0])
+        return err_set(e, ERR_USAGE, "--resume needs train.dir, the folder of the run");
+    arena_init(&j->mem, "job", 1LL << 32);
+    sbuf_init(&j->config, 1 << 20);
+    cfg_text(c, &j->config);
+    err_code rc = open_parts(j, e);
+    return rc == ERR_OK ? rc : train_job_end(j, rc, e);
+}
+
+static struct train_opts opts_of(const struct cfg *c, int64_t steps)
+{
+    return (struct train_opts){
+        .steps = steps, .leaves = c->train.leaves, .lr = c->train.lr, .lr_min = c->train.lr_min, .warmup = c->train.warmup, .hold = c->train.hold,
+        .schedule = (enum train_schedule)cfg_index(c, "train.schedule"), .beta1 = c->train.beta1, .beta2 = c->train.beta2, .eps = c->train.eps,
+        .weight_decay = c->train.weight_decay, .clip = c->train.clip, .moments = (enum train_moments)cfg_index(c, "train.moments"),
+        .seed = (uint64_t)c->seed, .dir = c->train.dir, .save_every = c->train.save_every, .keep = c->train.keep, .log_every = c->train.log_every,
+    };
+}
+
+/* "step 12 ..." -> 12 */
+static err_code read_cursor(struct train_job *j, struct err *e)
+{
+    struct str rest = j->cursor, word, number = STR("");
+    if (!str_split(&rest, ' ', &word) || !str_eq(word, STR("step")) || !str_split(&rest, ' ', &number) || !str_to_i64(number, &j->step_done))
+        return err_set(e, ERR_DATA, "'%s': the cursor '%.*s' is not one of hone %s", j->checkpoint, STR_ARG(j->cursor), j->kind);
+    return ERR_OK;
+}
+
+static err_code resume_run(struct train_job *j, struct err *e)
+{
+    struct ckpt_info info;
+    int64_t id = 0;
+    if (j->checkpoint[0]) {
+        TRY(train_load(&j->t, j->checkpoint, &info, e));
+        TRY(train_same_config(info.config, sbuf_str(&j->config), free_keys, e));
+        j->cursor = str_dup(&j->mem, info.cursor);
+        TRY(read_cursor(j, e));
+        j->saved_at = j->t.step;
+    }
+    TRY(store_run_find(j->store, j->c->train.dir, &id, e));
+    if (!id)
+        return err_set(e, ERR_DATA, "store '%s' has no run '%s'; hint: data.store names the store that the run began with", j->c->data.store, j->c->train.dir);
+    return store_run_resume(j->store, id, j->step_done, j->config.p, HONE_VERSION, &j->run, e);
+}
+
+err_code train_job_start(struct train_job *j, int64_t steps, int64_t snapshot, struct err *e)
+{
+    const struct cfg *c = j->c;
+    struct train_opts o = opts_of(c, steps);
+    int64_t known = 0;
+    make_target(j);
+    TRY(train_open(&j->t, &o, &j->target, e));
+    j->trainer = 1;
+    j->t.config = sbuf_str(&j->config);
+    j->t.code = str_of(HONE_VERSION);
+    if (j->resume && !j->checkpoint[0])
+        TRY(store_run_find(j->store, c->train.dir, &known, e));
+    if (j->resume && (j->checkpoint[0] || known)) {
+        TRY(resume_run(j, e));
+        log_info(j->kind, "goes on behind step %lld", (long long)j->step_done);
+    } else {
+        struct store_run_info info = {.kind = j->kind, .name = c->train.dir, .config = j->config.p, .code = HONE_VERSION, .seed = c->seed, .snapshot = snapshot};
+        TRY(store_run_begin(j->store, &info, &j->run, e));
+    }
+    j->started = 1;
+    j->t.run = j->run.id;
+    j->t.attempt = j->run.attempt;
+    return ERR_OK;
+}
+
+float *const *train_job_leaf(struct train_job *j)
+{
+    float *g = train_leaf(&j->t);
+    for (int64_t i = 0; i < j->target.n_params; i++)
+        j->grads[i] = g + j->t.offset[i];
+    return j->grads;
+}
+
+err_code train_job_save(struct train_job *j, int64_t step, const char *rest, struct err *e)
+{
+    char cursor[256];
+    if (!j->c->train.dir[0] || j->t.step == j->saved_at)
+        return ERR_OK;
+    TRY(store_sync(j->store, e));
+    snprintf(cursor, sizeof cursor, "step %lld%s%s", (long long)step, rest[0] ? " " : "", rest);
+    TRY(train_save(&j->t, str_of(cursor), e));
+    j->saved_at = j->t.step;
+    return ERR_OK;
+}
+
+err_code train_job_end(struct train_job *j, err_code rc, struct err *e)
+{
+    if (j->started) {
+        struct err second = {0};
+        store_rollback(j->store);
+        const char *status = rc == ERR_OK ? "done" : rc == ERR_CANCELLED ? "stopped" : "failed";
+        err_code ended = store_run_end(&j->run, status, rc == ERR_OK || !e ? NULL : e->msg, &second);
+        if (ended != ERR_OK && rc == ERR_OK) {
+            rc = ended;
+            if (e)
+                *e = second;
+        }
+    }
+    if (j->trainer)
+        train_close(&j->t);
+    model_close(j->m);
+    tok_free(j->tok);
+    store_close(j->store);
+    if (j->k)
+        kern_close(j->k);
+    sbuf_release(&j->config);
+    arena_release(&j->mem);
+    return rc;
+}
