@@ -165,10 +165,32 @@ err_code tmpl_eval_filters(struct tmpl_run *r, struct frame *f, const struct nod
     return apply(r, f, n, v, out);
 }
 
-static err_code eval_slice(struct tmpl_run *r, struct frame *f, struct val obj, const struct node *s, struct val *out)
+/* Made of literals alone: Jinja2 works such an expression out when it compiles the template. */
+static int is_literal(const struct node *n)
+{
+    if (!n || n->kind == N_CONST)
+        return 1;
+    if (n->kind < N_CONST || n->kind == N_NAME || n->kind == N_NSREF || n->kind == N_CALL || n->kind == N_ATTR)
+        return 0;
+    int kids = n->kind == N_DICT ? n->n * 2 : n->n;
+    for (int i = 0; i < kids; i++)
+        if (!is_literal(n->kid[i]))
+            return 0;
+    for (int i = 0; i < n->nkw; i++)
+        if (!is_literal(n->kw[i].v))
+            return 0;
+    return is_literal(n->a) && is_literal(n->b) && is_literal(n->c);
+}
+
+static err_code eval_slice(struct tmpl_run *r, struct frame *f, struct val obj, const struct node *item, struct val *out)
 {
     struct val part[3] = {NONE, NONE, NONE};
-    const struct node *n[3] = {s->a, s->b, s->c};
+    const struct node *s = item->b, *n[3] = {s->a, s->b, s->c};
+    if (obj.tag != T_STR && obj.tag != T_LIST && obj.tag != T_TUPLE && obj.tag != T_RANGE && obj.tag != T_UNDEF && is_literal(item->a) &&
+        is_literal(s)) { /* and there a failed subscript is undefined, while at run time it is an error */
+        *out = v_hint("a literal without items was sliced");
+        return ERR_OK;
+    }
     for (int i = 0; i < 3; i++)
         if (n[i])
             TRY(tmpl_eval(r, f, n[i], &part[i]));
@@ -224,7 +246,7 @@ static err_code eval_op(struct tmpl_run *r, struct frame *f, const struct node *
     case N_ATTR: r->line = n->line; return tmpl_getattr(r, a, n->name, out);
     case N_ITEM:
         if (n->b->kind == N_SLICE)
-            return eval_slice(r, f, a, n->b, out);
+            return eval_slice(r, f, a, n, out);
         TRY(tmpl_eval(r, f, n->b, &b));
         r->line = n->line;
         return tmpl_getitem(r, a, b, out);

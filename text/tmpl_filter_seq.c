@@ -59,9 +59,7 @@ FILTER(f_last)
 {
     struct it it;
     int more;
-    if (a[0].tag == T_UNDEF)
-        return tmpl_undef(r, a[0]);
-    if (!can_reverse(a[0]))
+    if (a[0].tag != T_UNDEF && !can_reverse(a[0]))
         return tmpl_fail(r, "TypeError", "'%s' object is not reversible", tmpl_type(a[0]));
     TRY(tmpl_iter(r, a[0], &it));
     it.back = 1;
@@ -467,6 +465,8 @@ FILTER(f_sum)
 FILTER(f_random)
 {
     int64_t n;
+    if (a[0].tag != T_STR && a[0].tag != T_LIST && a[0].tag != T_TUPLE && a[0].tag != T_RANGE && a[0].tag != T_UNDEF)
+        return tmpl_fail(r, "TypeError", "'%s' object is not subscriptable", tmpl_type(a[0]));
     TRY(tmpl_len(r, a[0], &n));
     if (!n)
         return *out = v_hint("No random item, sequence was empty."), ERR_OK;

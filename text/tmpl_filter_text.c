@@ -397,7 +397,48 @@ FILTER(f_tojson)
 FILTER(f_unsupported)
 {
     (void)a, (void)out;
-    return tmpl_fail(r, "TemplateRuntimeError", "the filters pprint, urlize and wordwrap are not supported");
+    return tmpl_fail(r, "TemplateRuntimeError", "the filters urlize and wordwrap are not supported");
+}
+
+/* A copy with every dict sorted by key, as pprint shows them. */
+static err_code sorted_copy(struct tmpl_run *r, struct val v, struct val *out)
+{
+    *out = v;
+    if (v.tag != T_LIST && v.tag != T_TUPLE && v.tag != T_DICT)
+        return ERR_OK;
+    TRY(tmpl_deeper(r));
+    if (v.tag == T_DICT) {
+        struct val *key, *at;
+        MEM(r, key, v.dict->n + 1);
+        MEM(r, at, v.dict->n + 1);
+        for (uint32_t i = 0; i < v.dict->n; i++)
+            key[i] = v.dict->at[i].k, at[i] = v_int(i);
+        TRY(tmpl_sort(r, at, key, v.dict->n, 0));
+        TRY(tmpl_dict_new(r, v.dict->n, out));
+        for (uint32_t i = 0; i < v.dict->n; i++) {
+            struct val item;
+            TRY(sorted_copy(r, v.dict->at[at[i].i].v, &item));
+            TRY(tmpl_dict_put(r, out->dict, v.dict->at[at[i].i].k, item));
+        }
+    } else {
+        TRY(tmpl_seq_new(r, v.tag, v.seq->n, out));
+        for (int64_t i = 0; i < v.seq->n; i++)
+            TRY(sorted_copy(r, v.seq->at[i], &out->seq->at[i]));
+    }
+    r->depth--;
+    return ERR_OK;
+}
+
+FILTER(f_pprint)
+{
+    struct build b;
+    struct val v;
+    TRY(sorted_copy(r, a[0], &v));
+    tmpl_b_init(&b, r);
+    TRY(tmpl_repr(r, &b, v));
+    if (b.n > 80)
+        return tmpl_fail(r, "TemplateRuntimeError", "pprint of more than one line is not supported");
+    return tmpl_b_end(&b, out);
 }
 
 const struct fn tmpl_filters_text[] = {
@@ -410,7 +451,7 @@ const struct fn tmpl_filters_text[] = {
     {.name = "format", .raw = f_format, .params = ""},
     {.name = "indent", .f = f_indent, .params = "width first blank"},
     {.name = "lower", .f = f_lower, .params = ""},
-    {.name = "pprint", .f = f_unsupported, .params = ""},
+    {.name = "pprint", .f = f_pprint, .params = ""},
     {.name = "replace", .f = f_replace, .params = "old new count", .need = 2},
     {.name = "safe", .f = f_safe, .params = ""},
     {.name = "string", .f = f_string, .params = ""},

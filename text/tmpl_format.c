@@ -243,16 +243,38 @@ static err_code number_arg(struct percent *p, char type, struct val *v)
     return ERR_OK;
 }
 
+/* ascii(v) */
+static err_code repr_text(struct tmpl_run *r, struct val v, int ascii, struct val *out)
+{
+    struct build b;
+    struct str s;
+    char buf[12];
+    int n;
+    tmpl_b_init(&b, r);
+    TRY(tmpl_repr(r, &b, v));
+    TRY(tmpl_b_end(&b, out));
+    if (!ascii || (out->flags & VF_ASCII))
+        return ERR_OK;
+    FLAT(r, out, s);
+    tmpl_b_init(&b, r);
+    tmpl_b_from(&b, *out);
+    for (int64_t i = 0; i < s.n; i += n) {
+        uint32_t cp = tmpl_wtf8(s, i, &n);
+        if (cp < 0x80)
+            tmpl_b_bytes(&b, s.p + i, 1);
+        else
+            tmpl_b_bytes(&b, buf, snprintf(buf, sizeof buf, cp < 0x100 ? "\\x%02x" : cp < 0x10000 ? "\\u%04x" : "\\U%08x", cp));
+    }
+    return tmpl_b_end(&b, out);
+}
+
 static err_code percent_text(struct percent *p, struct build *b, char type, struct val v, const struct spec *s)
 {
     struct tmpl_run *r = p->r;
     if (type == 's') {
         TRY(p->fmt.flags & VF_SAFE ? tmpl_escape(r, v, &v) : tmpl_str(r, v, &v));
     } else {
-        struct build x;
-        tmpl_b_init(&x, r);
-        TRY(tmpl_repr(r, &x, v));
-        TRY(tmpl_b_end(&x, &v));
+        TRY(repr_text(r, v, type == 'a', &v));
         if (p->fmt.flags & VF_SAFE)
             TRY(tmpl_escape(r, v, &v));
     }
@@ -545,10 +567,7 @@ static err_code field(struct formatter *m, struct build *b, struct str f)
         TRY(tmpl_b_end(&x, &spec));
     }
     if (conv == 'r' || conv == 'a') {
-        struct build x;
-        tmpl_b_init(&x, r);
-        TRY(tmpl_repr(r, &x, v));
-        TRY(tmpl_b_end(&x, &v));
+        TRY(repr_text(r, v, conv == 'a', &v));
     } else if (conv == 's') {
         TRY(tmpl_str(r, v, &v));
     } else if (conv) {

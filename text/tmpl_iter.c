@@ -34,6 +34,7 @@ static err_code next_char(struct tmpl_run *r, struct it *it, struct val *out)
 {
     struct str s;
     int n = 1;
+    it->v.flags &= (uint8_t)~VF_SAFE; /* the characters of a Markup are plain */
     FLAT(r, &it->v, s);
     if (it->back) {
         int64_t at = it->n - 1;

@@ -52,10 +52,8 @@ METHOD(s_replace)
     TRY(need_str(r, "replace()", a[1]));
     TRY(need_str(r, "replace()", a[2]));
     TRY(opt_int(r, a[3], &count));
-    if (a[0].flags & VF_SAFE) {
-        TRY(tmpl_escape(r, a[1], &a[1]));
+    if (a[0].flags & VF_SAFE)
         TRY(tmpl_escape(r, a[2], &a[2]));
-    }
     return tmpl_s_replace(r, a[0], a[1], a[2], count, out);
 }
 
