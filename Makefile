@@ -21,6 +21,7 @@ SANFLAGS := $(if $(filter address,$(SAN)),-fsanitize=address$(,)undefined -fno-s
 CFLAGS   := -std=gnu11 -D_GNU_SOURCE -g $(if $(DEBUG),-O0,-O2) -ffp-contract=off -fno-math-errno -fno-strict-aliasing -pthread \
             -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Werror -I. $(PKG_CFLAGS) $(SANFLAGS)
 # One source, several instruction sets: the file name says which flags it gets.
+ISA_portable   := -Wno-psabi
 ISA_avx2       := -mavx2 -mfma -mf16c
 ISA_avx512     := $(ISA_avx2) -mavx512f -mavx512bw -mavx512vl -mavx512dq
 ISA_avx512bf16 := $(ISA_avx512) -mavx512bf16

@@ -37,6 +37,36 @@ float kern_logf(float x)
     return isinf(x) ? x : (float)num_log((double)x);
 }
 
+/* ---- narrow floats --------------------------------------------------------------------------- */
+
+float kern_e4m3_value(uint8_t code)
+{
+    int e = code >> 3 & 15, m = code & 7;
+    float v = e ? ldexpf((float)(8 + m), e - 10) : ldexpf((float)m, -9);
+    if ((code & 0x7F) == 0x7F)
+        v = NAN;
+    return code & 0x80 ? -v : v;
+}
+
+uint8_t kern_e4m3_code(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    uint8_t sign = (uint8_t)(u >> 24 & 0x80);
+    u &= 0x7FFFFFFF;
+    if (u > 0x7F800000)
+        return 0x7F;
+    if (u >= 0x43E80000) /* 464 and more round to 480, which is not there */
+        return sign | 0x7E;
+    if (u >= 0x3C800000) { /* 2^-6: the smallest normal number */
+        u += 0x7FFFF + (u >> 20 & 1);
+        return sign | (uint8_t)((u >> 20) - (120 << 3));
+    }
+    float mag;
+    memcpy(&mag, &u, sizeof mag);
+    return sign | (uint8_t)((mag + 24576.f) * 512.f - 24576.f * 512.f); /* adding 1.5 * 2^14 rounds to multiples of 2^-9 */
+}
+
 /* ---- rope ------------------------------------------------------------------------------------ */
 
 /* e^x, |x| < 700, relative error 1e-15: Taylor on |r| <= ln 2 / 2. */

@@ -166,8 +166,25 @@ void kern_pack(struct kern *k, const struct kern_weight *w)
 
 void kern_pack_rows(struct kern *k, const struct kern_weight *w, const void *src, int src_is_bf16, int64_t first, int64_t rows)
 {
-    assert(w->pack && first >= 0 && first % 64 == 0 && rows >= 0 && first + rows <= w->n);
+    assert(w->pack && first >= 0 && first % (w->prec == KERN_FP8 ? KERN_RUN : 64) == 0 && rows >= 0 && first + rows <= w->n);
     k->ops->pack_rows(k, w, src, src_is_bf16, first, rows);
+}
+
+void kern_pack_fp8(struct kern *k, const struct kern_weight *w, const uint8_t *codes, const float *scale)
+{
+    assert(w->pack && w->prec == KERN_FP8);
+    k->ops->pack_fp8(k, w, codes, scale);
+}
+
+void kern_unpack_fp8(struct kern *k, const struct kern_weight *w, uint8_t *codes, float *scale)
+{
+    assert(w->pack && w->prec == KERN_FP8);
+    k->ops->unpack_fp8(k, w, codes, scale);
+}
+
+int64_t kern_narrow_bytes(int64_t c, enum kern_narrow format)
+{
+    return format == KERN_E4M3 ? c : (c + 1) / 2 * 3;
 }
 
 #define X(op)                                            \

@@ -9,13 +9,15 @@ struct kern_cpu;
 struct kern_ops {
     int64_t (*pack_bytes)(int64_t rows, int64_t cols, enum kern_prec prec);
     void (*pack_rows)(struct kern *k, const struct kern_weight *w, const void *src, int src_is_bf16, int64_t first, int64_t rows);
+    void (*pack_fp8)(struct kern *k, const struct kern_weight *w, const uint8_t *codes, const float *scale);
+    void (*unpack_fp8)(struct kern *k, const struct kern_weight *w, uint8_t *codes, float *scale);
 #define X(op) void (*op)(struct kern *k, const struct kern_##op *a);
     KERN_OPS(X)
 #undef X
 };
 
 /* Scratch by use, so that an op may call another one without sharing memory with it. */
-enum kern_slot { SLOT_A, SLOT_WORK, SLOT_HEAD_X, SLOT_HEAD_DZ, SLOT_STATS, SLOT_JOBS, SLOT_ATTN, SLOT_N };
+enum kern_slot { SLOT_A, SLOT_WORK, SLOT_PIECES, SLOT_QUANT, SLOT_GROUP, SLOT_HEAD_X, SLOT_HEAD_DZ, SLOT_STATS, SLOT_JOBS, SLOT_N };
 
 struct kern {
     const struct kern_ops *ops;
@@ -32,6 +34,9 @@ extern const struct kern_ops kern_ref_ops, kern_cpu_ops;
 /* At least `bytes` of scratch, 64-byte aligned; contents are undefined. Grows at the first call that needs more. */
 void *kern_scratch(struct kern *k, enum kern_slot slot, int64_t bytes);
 
+/* Terms that FP8 sums before they are scaled; sides of a weight's scale block. */
+enum { KERN_RUN = 128 };
+
 static inline int64_t kern_min(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -40,6 +45,11 @@ static inline int64_t kern_min(int64_t a, int64_t b)
 static inline int64_t kern_max(int64_t a, int64_t b)
 {
     return a > b ? a : b;
+}
+
+static inline int64_t kern_parts(int64_t n, int64_t size)
+{
+    return (n + size - 1) / size;
 }
 
 static inline int64_t kern_up(int64_t n, int64_t to)

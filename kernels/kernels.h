@@ -34,8 +34,12 @@ CDECL_BEGIN
 struct kern;
 
 /* Precision of a linear (N6). BF16: x and w are rounded to bf16 (nearest even, denormals to zero, as vcvtneps2bf16 does), products are
- * exact, sums are f32 with denormals flushed to zero. */
-enum kern_prec { KERN_F32, KERN_BF16 };
+ * exact, sums are f32 with denormals flushed to zero.
+ * FP8 (DeepSeek-V3's recipe, report section 3.3): both operands E4M3 (max 448, nearest even, saturating; NaN stays), values x / s with
+ * s = max(amax, 1e-4) / 448 in f32, or the power of two not below it (pow2). x, dy: groups of 128 along the reduction of one row; w: blocks
+ * of 128 x 128; wgrad: groups of 128 tokens of one channel, both operands. Each run of 128 terms is summed as bf16 is (E4M3 is exact in
+ * bf16), then added as fma(sum, s_a s_b, total) over ascending runs. */
+enum kern_prec { KERN_F32, KERN_BF16, KERN_FP8 };
 enum kern_isa { KERN_BEST, KERN_PORTABLE, KERN_AVX2, KERN_AVX512, KERN_AVX512BF16 };
 
 /* Keys of one attention block and of one cache page. Attention walks keys in blocks of this many from key 0. */
@@ -71,15 +75,21 @@ struct kern_weight {
 int64_t kern_pack_bytes(const struct kern *k, int64_t rows, int64_t cols, enum kern_prec prec);
 /* Fills w->pack from w->w. */
 void kern_pack(struct kern *k, const struct kern_weight *w);
-/* Same from rows [first, first + rows) of bf16 or f32 source data, for loading without a master. first: a multiple of 64. */
+/* Same from rows [first, first + rows) of bf16 or f32 source data, for loading without a master. first: a multiple of 64 (FP8: 128). */
 void kern_pack_rows(struct kern *k, const struct kern_weight *w, const void *src, int src_is_bf16, int64_t first, int64_t rows);
+
+/* FP8 weights as a checkpoint has them: codes [n, k] E4M3 and their multipliers scale [ceil(n/128), ceil(k/128)] (weight_scale_inv),
+ * into a pack; out of a pack (bit for bit what went in, or what kern_pack made). Host memory. ref and cpu. */
+void kern_pack_fp8(struct kern *k, const struct kern_weight *w, const uint8_t *codes, const float *scale);
+void kern_unpack_fp8(struct kern *k, const struct kern_weight *w, uint8_t *codes, float *scale);
 
 /* ---- ops ---------------------------------------------------------------------------------- */
 
 #define KERN_OPS(X)                                                                                            \
     X(linear) X(linear_dgrad) X(linear_wgrad) X(rmsnorm) X(rmsnorm_bwd) X(rope) X(attn) X(attn_bwd) X(kv_write) \
     X(swiglu) X(swiglu_bwd) X(add) X(embed) X(embed_bwd) X(head) X(head_bwd) X(logits) X(logp)                   \
-    X(route) X(route_bwd) X(moe_sum) X(moe_dot) X(moe_scale) X(mla_kv) X(mla_kv_bwd)
+    X(route) X(route_bwd) X(moe_sum) X(moe_dot) X(moe_scale) X(mla_kv) X(mla_kv_bwd)       \
+    X(group) X(group_dgrad) X(group_wgrad) X(quant) X(dequant)
 
 /* y[m,n] = sum_k x[m,k] w[n,k] (+ bias[n]) (+ residual[m,n])
  * det  one fma chain over ascending k from +0 (bf16: pairs (2i, 2i+1), first fma of the odd, then of the even element, denormal inputs
@@ -92,6 +102,7 @@ struct kern_linear {
     const struct kern_weight *w;
     const float *bias, *residual;   /* [n] or NULL; [m,n] or NULL */
     int64_t m, ldx, ldy;
+    int pow2;                       /* FP8: the scales of x are powers of two */
 };
 /* dx[m,k] (+)= sum_n dy[m,n] w[n,k]; reads the master w. BF16: both rounded. accumulate 1: dx is added to.
  * det  one fma chain over ascending n, from dx or +0 */
@@ -100,7 +111,7 @@ struct kern_linear_dgrad {
     const float *dy;
     const struct kern_weight *w;
     int64_t m, lddy, lddx;
-    int accumulate;
+    int accumulate, pow2;           /* pow2 as above, for dy */
 };
 /* dw[n,k] += sum_m dy[m,n] x[m,k];  dbias[n] += sum_m dy[m,n]. prec as w (dbias: f32). dbias may be NULL.
  * det  one fma chain over ascending m, started from dw; dbias: adds over ascending m */
@@ -309,6 +320,32 @@ struct kern_moe_scale {
     int64_t rows, c;
 };
 
+/* Rows sorted by expert: expert e owns rows first[e] .. first[e+1] of x and y (host, [n_experts + 1]); all weights have one shape.
+ * Each expert is kern_linear (dgrad, wgrad) of its rows, bit for bit; FP8 groups of tokens start at the expert's first row. */
+struct kern_group {
+    float *y;
+    const float *x;
+    const struct kern_weight *w;    /* [n_experts], host */
+    const int32_t *first;
+    int64_t n_experts, ldx, ldy;
+    int pow2;
+};
+struct kern_group_dgrad {
+    float *dx;                      /* written */
+    const float *dy;
+    const struct kern_weight *w;
+    const int32_t *first;
+    int64_t n_experts, lddy, lddx;
+    int pow2;
+};
+struct kern_group_wgrad {
+    float *const *dw;               /* [n_experts] host array of [n,k], added to; an entry may be NULL */
+    const float *dy, *x;
+    const int32_t *first;
+    int64_t n_experts, n, k, lddy, ldx;
+    enum kern_prec prec;
+};
+
 /* ---- latent attention ----------------------------------------------------------------------- */
 
 /* Keys and values of MLA's expanded form: k[t,h] = [kv[t,h,0..dn) | rope[t]],  v[t,h] = kv[t,h,dn..dn+dv). src: DeepSeek-V2 section 2.1 */
@@ -324,6 +361,29 @@ struct kern_mla_kv_bwd {
     int64_t t, h, d_n, d_r, d_v, ld_rope;
 };
 
+/* ---- narrow storage ------------------------------------------------------------------------- */
+
+/* Rows of activations kept for the backward. E4M3: one byte each, scale as FP8 linears have it. E5M6: 12 bits (sign, 5, 6, bias 15, no
+ * infinities; nearest even, saturating), scale a power of two with amax / s <= 65024; two values in three bytes, first in the low bits.
+ * Groups of 128 along the row, the last may be short. */
+enum kern_narrow { KERN_E4M3, KERN_E5M6 };
+int64_t kern_narrow_bytes(int64_t c, enum kern_narrow format); /* of one row of codes */
+struct kern_quant {
+    uint8_t *codes;                 /* [rows, kern_narrow_bytes(c)] */
+    float *scale;                   /* [rows, ceil(c / 128)] */
+    const float *x;
+    int64_t rows, c, ldx;
+    enum kern_narrow format;
+    int pow2;                       /* E5M6 always has it */
+};
+struct kern_dequant {
+    float *x;
+    const uint8_t *codes;
+    const float *scale;
+    int64_t rows, c, ldx;
+    enum kern_narrow format;
+};
+
 #define X(op) void kern_##op(struct kern *k, const struct kern_##op *a);
 KERN_OPS(X)
 #undef X
@@ -332,6 +392,8 @@ KERN_OPS(X)
 
 float kern_expf(float x);          /* relative error < 2 ulp; 0 below -104, inf above 88.8; NaN stays */
 float kern_logf(float x);
+float kern_e4m3_value(uint8_t code);
+uint8_t kern_e4m3_code(float x);   /* nearest even, saturates at 448, NaN is 0x7F */
 
 /* Rope scaling, as config.json's rope_scaling / rope_parameters has it. */
 enum kern_rope_type { KERN_ROPE_DEFAULT, KERN_ROPE_LINEAR, KERN_ROPE_LLAMA3, KERN_ROPE_YARN };

@@ -7,15 +7,21 @@
 
 /* c[m,n] (+)= sum_i a(m,i) b(i,n) (+ bias[n]) (+ residual[m,n]), one chain over ascending i per element.
  * a(m,i) = a[m * a_m + i * a_i], one of the strides being 1. b is packed panels, or rows b[i * ldb + n]. accumulate: the chain starts
- * from c. With residual c may be residual. */
+ * from c. With residual c may be residual.
+ * FP8: a (and b, unless b_scale is given) hold E4M3 values already; each run of KERN_RUN terms counts sa[m * sa_m + run * sa_i] times
+ * sb[run * sb_i + (n, or n / KERN_RUN * sb_n)]. b_scale: b is a weight's master, rounded again by b_scale[i / KERN_RUN * b_scale_i + n / KERN_RUN]. */
 struct gemm {
     float *c;
     const float *a, *b, *bias, *residual;
     const void *panels;
     int64_t m, n, k, a_m, a_i, ldb, ldc;
-    int bf16, accumulate;
+    enum kern_prec prec;
+    int accumulate, sb_per_lane;
+    const float *sa, *sb, *b_scale;
+    int64_t sa_m, sa_i, sb_i, sb_n, b_scale_i;
 };
-void kern_cpu_gemm(struct kern *k, const struct gemm *g);
+/* All of them share k and prec. */
+void kern_cpu_gemms(struct kern *k, const struct gemm *g, int64_t n);
 
 /* Items (floats, or pairs of bf16) that a reduction of length k has. */
 static inline int64_t items(int64_t k, int bf16)
@@ -46,6 +52,11 @@ void kern_cpu_panel_mul(const struct panel_mul *p);
 
 int64_t kern_cpu_pack_bytes(int64_t rows, int64_t cols, enum kern_prec prec);
 void kern_cpu_pack_rows(struct kern *k, const struct kern_weight *w, const void *src, int src_is_bf16, int64_t first, int64_t rows);
+
+/* Where an FP8 pack keeps the scales [ceil(n/128), ceil(k/128)]. */
+float *kern_cpu_fp8_scales(const struct kern_weight *w);
+void kern_cpu_pack_fp8(struct kern *k, const struct kern_weight *w, const uint8_t *codes, const float *scale);
+void kern_cpu_unpack_fp8(struct kern *k, const struct kern_weight *w, uint8_t *codes, float *scale);
 
 #define X(op) void kern_cpu_##op(struct kern *k, const struct kern_##op *a);
 KERN_OPS(X)

@@ -1,4 +1,4 @@
-/* Matrix multiplication: packing, blocking and the split over threads. Only outputs are ever split, never a reduction. */
+/* Matrix multiplication: blocking and the split over threads. Only outputs are ever split, never a reduction. */
 #include "kernels/cpu/cpu.h"
 
 #include <string.h>
@@ -64,77 +64,6 @@ void kern_cpu_pack_a(const struct pack_a *p)
     }
 }
 
-static void pack_a_range(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    const struct pack_a *all = ctx;
-    struct pack_a p = *all;
-    (void)worker;
-    p.out += begin * TILE * items(p.k, p.bf16);
-    p.a += begin * TILE * p.a_m;
-    p.rows = kern_min(end * TILE, all->rows) - begin * TILE;
-    kern_cpu_pack_a(&p);
-}
-
-/* ---- packing weights ------------------------------------------------------------------------ */
-
-int64_t kern_cpu_pack_bytes(int64_t rows, int64_t cols, enum kern_prec prec)
-{
-    return kern_up(rows, PANEL) * items(cols, prec == KERN_BF16) * 4;
-}
-
-struct pack_w {
-    const struct kern_cpu *cpu;
-    const struct kern_weight *w;
-    const char *src;
-    int64_t first, rows, item;
-};
-
-/* A stretch of one row as floats. */
-static const float *floats(const struct pack_w *p, int64_t row, int64_t at, int64_t n, float *tmp)
-{
-    const char *s = p->src + (row * p->w->k + at) * p->item;
-    if (p->item == 4)
-        return (const float *)(const void *)s;
-    for (int64_t i = 0; i < n; i++) {
-        uint16_t h;
-        memcpy(&h, s + 2 * i, 2);
-        uint32_t u = (uint32_t)h << 16;
-        memcpy(tmp + i, &u, 4);
-    }
-    return tmp;
-}
-
-static void pack_w_panels(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    enum { STEP = 64 };
-    const struct pack_w *p = ctx;
-    const int bf16 = p->w->prec == KERN_BF16;
-    const int64_t len = items(p->w->k, bf16), step = bf16 ? 2 * STEP : STEP;
-    (void)worker;
-    for (int64_t panel = begin; panel < end; panel++) {
-        uint32_t *out = (uint32_t *)p->w->pack + (p->first / PANEL + panel) * PANEL * len;
-        int64_t rows = kern_min(PANEL, p->rows - panel * PANEL);
-        for (int64_t at = 0; at < p->w->k; at += step) {
-            float tmp[2 * STEP], block[PANEL][STEP];
-            int64_t n = kern_min(step, p->w->k - at), m = items(n, bf16);
-            for (int64_t r = 0; r < rows; r++) {
-                const float *f = floats(p, panel * PANEL + r, at, n, tmp);
-                if (bf16)
-                    p->cpu->to_pairs((uint32_t *)(void *)block[r], f, n);
-                else
-                    memcpy(block[r], f, (size_t)n * sizeof *f);
-            }
-            p->cpu->turn((float *)(void *)(out + items(at, bf16) * PANEL), block[0], STEP, rows, m);
-        }
-    }
-}
-
-void kern_cpu_pack_rows(struct kern *k, const struct kern_weight *w, const void *src, int src_is_bf16, int64_t first, int64_t rows)
-{
-    struct pack_w p = {k->cpu, w, src, first, rows, src_is_bf16 ? 2 : 4};
-    par_for(kern_up(rows, PANEL) / PANEL, 1, pack_w_panels, &p);
-}
-
 /* ---- products ------------------------------------------------------------------------------- */
 
 void kern_cpu_panel_mul(const struct panel_mul *p)
@@ -148,24 +77,63 @@ void kern_cpu_panel_mul(const struct panel_mul *p)
     }
 }
 
-struct gemm_job {
-    const struct kern_cpu *cpu;
-    const struct gemm *g;
+/* Part of a product whose rows are packed at once. */
+struct piece {
+    struct gemm g;       /* pointers moved to the piece's first row, m its rows */
     const uint32_t *a;
-    char *work;
-    int64_t first, rows; /* of this chunk */
+    int64_t tile0, job0; /* of the batch */
     int64_t parts, part_rows;
 };
 
-/* Rows [i, i + n) of the reduction of one panel of b, in the panel's layout. */
-static void pack_b(const struct gemm_job *j, int64_t panel, int64_t i, int64_t n, uint32_t *out)
+struct batch {
+    const struct kern_cpu *cpu;
+    struct piece *piece;
+    int64_t n, tiles, jobs;
+    char *work;
+};
+
+/* One thread's memory: results, the sum of one FP8 run, a block of packed b, scales of lanes. */
+struct room {
+    float *c, *run, *sb;
+    uint32_t *b;
+};
+
+enum { ROOM = (MB_PACK + MB + KC + 1) * PANEL * 4 };
+
+static struct room room_at(char *work, int worker)
 {
-    const struct gemm *g = j->g;
+    float *base = (float *)(void *)(work + (int64_t)worker * ROOM);
+    return (struct room){.c = base, .run = base + MB_PACK * PANEL,
+                         .b = (uint32_t *)(void *)(base + (MB_PACK + MB) * PANEL), .sb = base + (MB_PACK + MB + KC) * PANEL};
+}
+
+static int narrow(const struct gemm *g)
+{
+    return g->prec != KERN_F32;
+}
+
+static int64_t row_block(const struct gemm *g)
+{
+    return g->panels ? MB : MB_PACK;
+}
+
+/* Rows [i, i + n) of the reduction of one panel of b, in the panel's layout. */
+static void pack_b(const struct kern_cpu *cpu, const struct gemm *g, int64_t panel, int64_t i, int64_t n, uint32_t *out)
+{
     int64_t lanes = kern_min(PANEL, g->n - panel * PANEL);
-    for (int64_t r = 0; r < n; r++, out += PANEL) {
-        const float *row = g->b + (g->bf16 ? 2 : 1) * (i + r) * g->ldb + panel * PANEL;
-        if (g->bf16)
-            j->cpu->zip_pairs(out, row, 2 * (i + r) + 1 < g->k ? row + g->ldb : NULL, lanes);
+    for (int64_t r = i; r < i + n; r++, out += PANEL) {
+        const float *row = g->b + (narrow(g) ? 2 : 1) * r * g->ldb + panel * PANEL, *odd = 2 * r + 1 < g->k ? row + g->ldb : NULL;
+        float q[2][PANEL];
+        if (g->b_scale) { /* a weight from its master: the values of its pack again */
+            float s = g->b_scale[2 * r / KERN_RUN * g->b_scale_i + panel * PANEL / KERN_RUN];
+            cpu->fp8_div(q[0], row, lanes, s);
+            if (odd)
+                cpu->fp8_div(q[1], odd, lanes, s);
+            row = q[0];
+            odd = odd ? q[1] : NULL;
+        }
+        if (narrow(g))
+            cpu->zip_pairs(out, row, odd, lanes);
         else
             memcpy(out, row, (size_t)lanes * sizeof *row);
         if (lanes < PANEL)
@@ -199,110 +167,152 @@ static void store_c(const struct gemm *g, int64_t row, int64_t rows, int64_t pan
     }
 }
 
-/* A job is a panel of outputs and a part of the rows. */
+/* The scales of b for the lanes of a panel and one run. */
+static const float *lane_scales(const struct gemm *g, int64_t panel, int64_t run, float *room)
+{
+    int64_t lanes = kern_min(PANEL, g->n - panel * PANEL);
+    const float *s = g->sb + run * g->sb_i;
+    for (int64_t l = 0; l < PANEL; l++)
+        room[l] = l >= lanes ? 0 : g->sb_per_lane ? s[panel * PANEL + l] : s[panel * PANEL / KERN_RUN * g->sb_n];
+    return room;
+}
+
+/* room->c += a b for `rows` rows from `row` and items [i, i + n) of the reduction; b: those items of a panel. */
+static void multiply(const struct batch *t, const struct piece *p, const struct room *room, const uint32_t *b, int64_t panel, int64_t row,
+                     int64_t rows, int64_t i, int64_t n)
+{
+    const struct gemm *g = &p->g;
+    const int64_t len = items(g->k, narrow(g));
+    struct strip s = {.c = room->c, .a = p->a + row * len + i * TILE, .b = b, .ldc = PANEL, .rs = 1, .ks = TILE, .ts = TILE * len, .ldb = PANEL,
+                      .n = n, .rows = rows, .lanes = PANEL};
+    if (g->prec == KERN_F32) {
+        t->cpu->strip_f32(&s);
+        return;
+    }
+    if (g->prec == KERN_BF16) {
+        t->cpu->strip_bf16(&s);
+        return;
+    }
+    /* few rows at a time, so that a run's sums are still in L1 when they join the total */
+    for (int64_t r = 0; r < rows; r += MB)
+        for (int64_t at = 0; at < n; at += KERN_RUN / 2) {
+            int64_t run = (i + at) / (KERN_RUN / 2), m = kern_min(MB, rows - r);
+            s.c = room->run, s.fresh = 1, s.a = p->a + (row + r) * len + (i + at) * TILE, s.b = b + at * PANEL;
+            s.n = kern_min(KERN_RUN / 2, n - at), s.rows = m;
+            t->cpu->strip_bf16(&s);
+            t->cpu->promote(&(struct promote){
+                .c = room->c + r * PANEL, .t = room->run, .sa = g->sa + (row + r) * g->sa_m + run * g->sa_i,
+                .sb = lane_scales(g, panel, run, room->sb), .sa_m = g->sa_m, .rows = m,
+            });
+        }
+}
+
+static const struct piece *find(const struct batch *t, int64_t i, int by_tile)
+{
+    int64_t lo = 0, hi = t->n;
+    while (hi - lo > 1) {
+        int64_t mid = (lo + hi) / 2;
+        if ((by_tile ? t->piece[mid].tile0 : t->piece[mid].job0) <= i)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    return &t->piece[lo];
+}
+
+/* A job is a panel of outputs and a part of the rows of one piece. */
 static void gemm_jobs(void *ctx, int64_t begin, int64_t end, int worker)
 {
-    const struct gemm_job *j = ctx;
-    const struct gemm *g = j->g;
-    const int64_t len = items(g->k, g->bf16), mb = g->panels ? MB : MB_PACK;
-    float *buf = (float *)(void *)(j->work + worker * (MB_PACK * PANEL + KC * PANEL) * 4);
-    uint32_t *block = (uint32_t *)(void *)(buf + MB_PACK * PANEL);
+    const struct batch *t = ctx;
+    const struct room room = room_at(t->work, worker);
     for (int64_t job = begin; job < end; job++) {
-        int64_t panel = job / j->parts, row = job % j->parts * j->part_rows, stop = kern_min(row + j->part_rows, j->rows);
-        for (; row < stop; row += mb) {
-            int64_t rows = kern_min(mb, stop - row);
-            struct panel_mul p = {.cpu = j->cpu, .out = buf, .a = j->a + row * len, .ldo = PANEL, .rows = rows, .n = len, .bf16 = g->bf16};
-            load_c(g, j->first + row, rows, panel, buf);
-            if (g->panels) {
-                p.panel = (const uint32_t *)g->panels + panel * PANEL * len;
-                kern_cpu_panel_mul(&p);
-            } else
-                for (int64_t i = 0; i < len; i += KC) {
-                    struct strip s = {
-                        .c = buf, .a = p.a + i * TILE, .b = block, .ldc = PANEL, .rs = 1, .ks = TILE, .ts = TILE * len, .ldb = PANEL,
-                        .n = kern_min(KC, len - i), .rows = rows, .lanes = PANEL,
-                    };
-                    pack_b(j, panel, i, s.n, block);
-                    (g->bf16 ? j->cpu->strip_bf16 : j->cpu->strip_f32)(&s);
-                }
-            store_c(g, j->first + row, rows, panel, buf);
+        const struct piece *p = find(t, job, 0);
+        const struct gemm *g = &p->g;
+        const int64_t len = items(g->k, narrow(g)), panel = (job - p->job0) / p->parts;
+        int64_t row = (job - p->job0) % p->parts * p->part_rows, stop = kern_min(row + p->part_rows, g->m), rows;
+        for (; row < stop; row += rows) {
+            rows = kern_min(row_block(g), stop - row);
+            load_c(g, row, rows, panel, room.c);
+            for (int64_t i = 0; i < len; i += KC) {
+                int64_t n = kern_min(KC, len - i);
+                const uint32_t *b = g->panels ? (const uint32_t *)g->panels + (panel * len + i) * PANEL : room.b;
+                if (!g->panels)
+                    pack_b(t->cpu, g, panel, i, n, room.b);
+                multiply(t, p, &room, b, panel, row, rows, i, n);
+            }
+            store_c(g, row, rows, panel, room.c);
         }
     }
 }
 
-void kern_cpu_gemm(struct kern *k, const struct gemm *g)
+static void pack_jobs(void *ctx, int64_t begin, int64_t end, int worker)
 {
-    const int64_t len = items(g->k, g->bf16), panels = kern_up(g->n, PANEL) / PANEL, threads = par_threads();
-    const int64_t mb = g->panels ? MB : MB_PACK;
-    int64_t chunk = kern_max(A_BYTES / 4 / kern_max(len, 1) / mb, 1) * mb;
-    if (chunk > g->m)
-        chunk = kern_up(g->m, TILE);
-    if (g->m <= 0 || g->n <= 0)
-        return;
-    uint32_t *a = kern_scratch(k, SLOT_A, chunk * len * 4);
-    char *work = kern_scratch(k, SLOT_WORK, threads * (MB_PACK * PANEL + KC * PANEL) * 4);
-    for (int64_t first = 0; first < g->m; first += chunk) {
-        int64_t rows = kern_min(chunk, g->m - first);
-        struct pack_a p = {.cpu = k->cpu, .out = a, .a = g->a + first * g->a_m, .rows = rows, .k = g->k, .a_m = g->a_m, .a_i = g->a_i, .bf16 = g->bf16};
-        par_for(kern_up(rows, TILE) / TILE, kern_max(1, (1 << 14) / (len * TILE)), pack_a_range, &p);
-        /* enough jobs to share; a part is a whole number of row blocks */
-        int64_t parts = kern_min((4 * threads + panels - 1) / panels, kern_up(rows, mb) / mb);
-        struct gemm_job j = {.cpu = k->cpu, .g = g, .a = a, .work = work, .first = first, .rows = rows};
-        j.part_rows = kern_up((rows + parts - 1) / parts, mb);
-        j.parts = (rows + j.part_rows - 1) / j.part_rows;
-        par_for(panels * j.parts, 1, gemm_jobs, &j);
+    const struct batch *t = ctx;
+    (void)worker;
+    while (begin < end) {
+        const struct piece *p = find(t, begin, 1);
+        const struct gemm *g = &p->g;
+        int64_t first = (begin - p->tile0) * TILE, tiles = kern_min(end - begin, kern_parts(g->m - first, TILE));
+        kern_cpu_pack_a(&(struct pack_a){
+            .cpu = t->cpu, .out = (uint32_t *)(uintptr_t)p->a + first * items(g->k, narrow(g)), .a = g->a + first * g->a_m,
+            .rows = kern_min(tiles * TILE, g->m - first), .k = g->k, .a_m = g->a_m, .a_i = g->a_i, .bf16 = narrow(g),
+        });
+        begin += tiles;
     }
 }
 
-/* ---- the linear ops ------------------------------------------------------------------------- */
-
-void kern_cpu_linear(struct kern *k, const struct kern_linear *a)
+/* Packs the rows of all pieces, then runs their jobs. */
+static void run_batch(struct kern *k, struct batch *t)
 {
-    const struct kern_weight *w = a->w;
-    struct gemm g = {
-        .c = a->y, .a = a->x, .bias = a->bias, .residual = a->residual, .panels = w->pack, .m = a->m, .n = w->n, .k = w->k,
-        .a_m = a->ldx ? a->ldx : w->k, .a_i = 1, .ldc = a->ldy ? a->ldy : w->n, .bf16 = w->prec == KERN_BF16,
-    };
-    assert(w->pack && a->m >= 0);
-    kern_cpu_gemm(k, &g);
+    const int64_t threads = par_threads();
+    int64_t panels = 0, len = 1;
+    t->tiles = t->jobs = 0;
+    for (int64_t i = 0; i < t->n; i++)
+        panels += kern_parts(t->piece[i].g.n, PANEL);
+    for (int64_t i = 0; i < t->n; i++) {
+        struct piece *p = &t->piece[i];
+        const int64_t mb = row_block(&p->g), parts = kern_min(kern_parts(4 * threads, panels), kern_parts(p->g.m, mb));
+        p->tile0 = t->tiles;
+        p->job0 = t->jobs;
+        p->part_rows = kern_up(kern_parts(p->g.m, parts), mb); /* whole blocks of rows */
+        p->parts = kern_parts(p->g.m, p->part_rows);
+        t->tiles += kern_parts(p->g.m, TILE);
+        t->jobs += kern_parts(p->g.n, PANEL) * p->parts;
+        len = items(p->g.k, narrow(&p->g));
+    }
+    t->work = kern_scratch(k, SLOT_WORK, threads * ROOM);
+    par_for(t->tiles, kern_max(1, (1 << 14) / (kern_max(len, 1) * TILE)), pack_jobs, t);
+    par_for(t->jobs, 1, gemm_jobs, t);
 }
 
-void kern_cpu_linear_dgrad(struct kern *k, const struct kern_linear_dgrad *a)
+void kern_cpu_gemms(struct kern *k, const struct gemm *g, int64_t n)
 {
-    const struct kern_weight *w = a->w;
-    struct gemm g = {
-        .c = a->dx, .a = a->dy, .b = w->w, .ldb = w->k, .m = a->m, .n = w->k, .k = w->n, .a_m = a->lddy ? a->lddy : w->n, .a_i = 1,
-        .ldc = a->lddx ? a->lddx : w->k, .bf16 = w->prec == KERN_BF16, .accumulate = a->accumulate,
-    };
-    assert(w->w && a->m >= 0);
-    kern_cpu_gemm(k, &g);
-}
-
-struct bias_job {
-    const struct kern_linear_wgrad *a;
-    const struct kern_cpu *cpu;
-    int64_t lddy;
-};
-
-static void bias_columns(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    const struct bias_job *j = ctx;
-    (void)worker;
-    for (int64_t t = 0; t < j->a->m; t++)
-        j->cpu->axpy(j->a->dbias + begin, j->a->dy + t * j->lddy + begin, end - begin);
-}
-
-void kern_cpu_linear_wgrad(struct kern *k, const struct kern_linear_wgrad *a)
-{
-    struct bias_job b = {a, k->cpu, a->lddy ? a->lddy : a->n};
-    struct gemm g = {
-        .c = a->dw, .a = a->dy, .b = a->x, .ldb = a->ldx ? a->ldx : a->k, .m = a->n, .n = a->k, .k = a->m, .a_m = 1, .a_i = b.lddy,
-        .ldc = a->k, .bf16 = a->prec == KERN_BF16, .accumulate = 1,
-    };
-    assert(a->m >= 0);
-    if (!a->m)
-        return;
-    kern_cpu_gemm(k, &g);
-    if (a->dbias)
-        par_for(a->n, 256, bias_columns, &b);
+    struct batch t = {.cpu = k->cpu, .piece = kern_scratch(k, SLOT_PIECES, n * (int64_t)sizeof *t.piece)};
+    uint32_t *a = kern_scratch(k, SLOT_A, A_BYTES);
+    int64_t used = 0; /* words */
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t len = kern_max(items(g[i].k, narrow(&g[i])), 1), mb = row_block(&g[i]), room = A_BYTES / 4 / len;
+        const int64_t chunk = kern_max(room / mb, 1) * mb; /* rows at a time */
+        for (int64_t first = 0, rows; first < g[i].m && g[i].n > 0; first += rows) {
+            rows = kern_min(chunk, g[i].m - first);
+            int64_t words = kern_up(rows, TILE) * len;
+            if (t.n && (used + words > A_BYTES / 4 || t.n == n)) {
+                run_batch(k, &t);
+                t.n = used = 0;
+            }
+            if (words > A_BYTES / 4)
+                a = kern_scratch(k, SLOT_A, words * 4);
+            struct piece *p = &t.piece[t.n++];
+            p->g = g[i];
+            p->g.m = rows;
+            p->g.a += first * g[i].a_m;
+            p->g.c += first * g[i].ldc;
+            p->g.residual = g[i].residual ? g[i].residual + first * g[i].ldc : NULL;
+            p->g.sa = g[i].sa ? g[i].sa + first * g[i].sa_m : NULL;
+            p->a = a + used;
+            used += words;
+        }
+    }
+    if (t.n)
+        run_batch(k, &t);
 }

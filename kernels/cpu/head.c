@@ -177,6 +177,7 @@ void kern_cpu_head(struct kern *k, const struct kern_head *a)
 {
     const int64_t blocks = vocab_blocks(a->w->n);
     struct rows rows = {.index = kern_scratch(k, SLOT_JOBS, a->t * 4)};
+    assert(a->w->prec != KERN_FP8); /* the head stays in bf16 or f32 */
     for (int64_t t = 0; t < a->t; t++) {
         assert(a->target[t] < a->w->n);
         if (a->target[t] >= 0)
@@ -235,13 +236,13 @@ static void head_bwd_rows(struct kern *k, const struct kern_head_bwd *a, struct 
                          .lse = a->lse, .entropy = a->entropy, .g = a->g, .ge = a->ge, .dz = dz};
     for (j.block = 0; j.block < vocab_blocks(v); j.block++) {
         int64_t first = j.block * VOCAB, n = kern_min(VOCAB, v - first);
-        struct gemm g = {.a = dz, .bf16 = a->w->prec == KERN_BF16};
+        struct gemm g = {.a = dz, .prec = a->w->prec};
         par_for((rows.n + HEAD_ROWS - 1) / HEAD_ROWS, 1, dz_tiles, &j);
         g.c = dx, g.b = a->w->w + first * c, g.m = rows.n, g.n = c, g.k = n, g.a_m = VOCAB, g.a_i = 1, g.ldb = c, g.ldc = c, g.accumulate = j.block > 0;
-        kern_cpu_gemm(k, &g);
+        kern_cpu_gemms(k, &g, 1);
         g.c = a->dw + first * c, g.b = x, g.m = n, g.k = rows.n, g.a_m = 1, g.a_i = VOCAB, g.accumulate = 1;
         if (a->dw)
-            kern_cpu_gemm(k, &g);
+            kern_cpu_gemms(k, &g, 1);
     }
     for (int64_t r = 0; r < rows.n; r++)
         memcpy(a->dx + rows.index[r] * (a->ldx ? a->ldx : c), dx + r * c, (size_t)c * sizeof *dx);
@@ -250,7 +251,7 @@ static void head_bwd_rows(struct kern *k, const struct kern_head_bwd *a, struct 
 void kern_cpu_head_bwd(struct kern *k, const struct kern_head_bwd *a)
 {
     struct rows rows = {.index = kern_scratch(k, SLOT_JOBS, a->t * 4)};
-    assert(a->w->w && (!a->ge || a->entropy));
+    assert(a->w->w && a->w->prec != KERN_FP8 && (!a->ge || a->entropy));
     for (int64_t t = 0; t < a->t; t++) {
         if (a->target[t] >= 0 && ((a->g && a->g[t] != 0) || (a->ge && a->ge[t] != 0)))
             rows.index[rows.n++] = (int32_t)t;

@@ -56,6 +56,13 @@ struct vocab_dz {
     float lse, entropy, g, ge, inv_t;
 };
 
+/* c[r, lane] = fma(t[r, lane], sa[r * sa_m] * sb[lane], c[r, lane]) over PANEL lanes: a run of FP8 products joins the total. */
+struct promote {
+    float *c;
+    const float *t, *sa, *sb;
+    int64_t sa_m, rows;
+};
+
 struct norm_rows {
     float *y, *rstd, *dw; /* forward: y, rstd; backward: y = dx, dw = [c] added to */
     const float *x, *w, *dy;
@@ -63,6 +70,9 @@ struct norm_rows {
     float eps;
     int accumulate;
 };
+
+/* max(amax, 1e-4) / 448, or the power of two not below it. */
+float kern_cpu_fp8_scale(float amax, int pow2);
 
 struct kern_swiglu;
 struct kern_swiglu_bwd;
@@ -72,6 +82,12 @@ struct kern_cpu {
     void (*strip_bf16)(const struct strip *s);
     void (*to_pairs)(uint32_t *dst, const float *x, int64_t n);                        /* (n + 1) / 2 pairs along a row */
     void (*zip_pairs)(uint32_t *dst, const float *even, const float *odd, int64_t n);  /* n pairs across two rows; odd NULL = 0 */
+    void (*promote)(const struct promote *p);
+    /* FP8: values rounded to E4M3 as floats, and the scales of groups of KERN_RUN: along a row; down columns (rows <= KERN_RUN: one group) */
+    void (*fp8_row)(float *q, float *scale, const float *x, int64_t n, int pow2);
+    void (*fp8_cols)(float *q, float *scale, const float *x, int64_t ldx, int64_t rows, int64_t cols); /* q: [rows, cols] */
+    void (*fp8_div)(float *q, const float *x, int64_t n, float scale); /* q = E4M3(x / scale) */
+    float (*amax)(const float *x, int64_t n);
     void (*turn)(float *dst, const float *src, int64_t ld, int64_t rows, int64_t cols); /* dst[cols][64] = src[rows][cols]^T, zero padded */
     void (*fetch)(const float *p, int64_t ld, int64_t rows, int64_t cols); /* prefetch */
     void (*attn_block)(const struct attn_block *a);

@@ -1,8 +1,8 @@
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #pragma GCC optimize("O3") /* the loops over a tile must unroll; not worth the wait when every access is checked */
 #endif
-#pragma GCC diagnostic ignored "-Wpsabi" /* vectors are passed between inlined functions alone */
 #include "kernels/cpu/attn_body.h"
+#include "kernels/cpu/fp8_body.h"
 #include "kernels/cpu/gemm_body.h"
 #include "kernels/cpu/rows_body.h"
 #define ISA_NAME kern_cpu_portable

@@ -33,13 +33,80 @@ static int64_t or_else(int64_t ld, int64_t dense)
     return ld ? ld : dense;
 }
 
+/* ---- FP8 ------------------------------------------------------------------------------------- */
+
+static float fp8_scale(float amax, int pow2)
+{
+    float s = (amax > 1e-4f ? amax : 1e-4f) / 448.f;
+    int e;
+    if (pow2) {
+        float m = frexpf(s, &e);
+        s = ldexpf(1, m == 0.5f ? e - 1 : e);
+    }
+    return s;
+}
+
+/* A scaling block of a matrix: its E4M3 values and the scale. */
+struct block {
+    const float *x;
+    int64_t ld, rows, cols;
+    int pow2;
+};
+
+static float round_block(const struct block *b, float *q, int64_t ldq)
+{
+    float top = 0;
+    for (int64_t r = 0; r < b->rows; r++)
+        for (int64_t c = 0; c < b->cols; c++)
+            top = fabsf(b->x[r * b->ld + c]) > top ? fabsf(b->x[r * b->ld + c]) : top;
+    float s = fp8_scale(top, b->pow2);
+    for (int64_t r = 0; r < b->rows; r++)
+        for (int64_t c = 0; c < b->cols; c++)
+            q[r * ldq + c] = kern_e4m3_value(kern_e4m3_code(b->x[r * b->ld + c] / s));
+    return s;
+}
+
+/* How an operand [rows, cols] of a product is cut into scaling blocks. */
+enum cut { ALONG_ROWS, ALONG_COLUMNS };
+
+struct operand {
+    const float *x;
+    int64_t rows, cols, ld;
+    enum kern_prec prec;
+    enum cut cut;
+    int pow2;
+};
+
+/* The values that the product really has, in float64. */
+static double *operand(struct kern *k, enum kern_slot slot, const struct operand *o)
+{
+    double *out = kern_scratch(k, slot, o->rows * o->cols * 8);
+    const int64_t bh = o->cut == ALONG_ROWS ? 1 : KERN_RUN, bw = o->cut == ALONG_ROWS ? KERN_RUN : 1;
+    for (int64_t r = 0; o->prec != KERN_FP8 && r < o->rows; r++)
+        for (int64_t c = 0; c < o->cols; c++)
+            out[r * o->cols + c] = val(o->x[r * o->ld + c], o->prec);
+    for (int64_t r = 0; o->prec == KERN_FP8 && r < o->rows; r += bh)
+        for (int64_t c = 0; c < o->cols; c += bw) {
+            float q[KERN_RUN];
+            struct block b = {o->x + r * o->ld + c, o->ld, kern_min(bh, o->rows - r), kern_min(bw, o->cols - c), o->pow2};
+            float s = round_block(&b, q, b.cols);
+            for (int64_t i = 0; i < b.rows * b.cols; i++)
+                out[(r + i / b.cols) * o->cols + c + i % b.cols] = (double)q[i] * (double)s;
+        }
+    return out;
+}
+
 /* ---- linear ---------------------------------------------------------------------------------- */
 
-/* Packed weights are the rounded values, row-major. */
+/* Packed weights are the rounded values, row-major; FP8: E4M3 values, then the scales. */
 static int64_t pack_bytes(int64_t rows, int64_t cols, enum kern_prec prec)
 {
-    (void)prec;
-    return rows * cols * 4;
+    return (rows * cols + (prec == KERN_FP8 ? kern_parts(rows, KERN_RUN) * kern_parts(cols, KERN_RUN) : 0)) * 4;
+}
+
+static float *scale_at(const struct kern_weight *w, int64_t n, int64_t i)
+{
+    return (float *)w->pack + w->n * w->k + n / KERN_RUN * kern_parts(w->k, KERN_RUN) + i / KERN_RUN;
 }
 
 static void pack_rows(struct kern *k, const struct kern_weight *w, const void *src, int src_is_bf16, int64_t first, int64_t rows)
@@ -52,14 +119,40 @@ static void pack_rows(struct kern *k, const struct kern_weight *w, const void *s
         memcpy(&f, &u, 4);
         out[i] = (float)val(f, w->prec);
     }
+    for (int64_t n = 0; w->prec == KERN_FP8 && n < rows; n += KERN_RUN)
+        for (int64_t i = 0; i < w->k; i += KERN_RUN) {
+            struct block b = {out + n * w->k + i, w->k, kern_min(KERN_RUN, rows - n), kern_min(KERN_RUN, w->k - i), 0};
+            *scale_at(w, first + n, i) = round_block(&b, out + n * w->k + i, w->k);
+        }
+}
+
+static void pack_fp8(struct kern *k, const struct kern_weight *w, const uint8_t *codes, const float *scale)
+{
+    (void)k;
+    for (int64_t i = 0; i < w->n * w->k; i++)
+        ((float *)w->pack)[i] = kern_e4m3_value(codes[i]);
+    memcpy(scale_at(w, 0, 0), scale, (size_t)(kern_parts(w->n, KERN_RUN) * kern_parts(w->k, KERN_RUN)) * sizeof *scale);
+}
+
+static void unpack_fp8(struct kern *k, const struct kern_weight *w, uint8_t *codes, float *scale)
+{
+    (void)k;
+    for (int64_t i = 0; i < w->n * w->k; i++)
+        codes[i] = kern_e4m3_code(((const float *)w->pack)[i]);
+    memcpy(scale, scale_at(w, 0, 0), (size_t)(kern_parts(w->n, KERN_RUN) * kern_parts(w->k, KERN_RUN)) * sizeof *scale);
+}
+
+static double weight_at(const struct kern_weight *w, int64_t n, int64_t i)
+{
+    double v = (double)((const float *)w->pack)[n * w->k + i];
+    return w->prec == KERN_FP8 ? v * (double)*scale_at(w, n, i) : v;
 }
 
 static double row_dot(const float *x, const struct kern_weight *w, int64_t n)
 {
-    const float *row = (const float *)w->pack + n * w->k;
     double s = 0;
     for (int64_t i = 0; i < w->k; i++)
-        s += val(x[i], w->prec) * (double)row[i];
+        s += val(x[i], w->prec) * weight_at(w, n, i);
     return s;
 }
 
@@ -67,10 +160,12 @@ static void linear(struct kern *k, const struct kern_linear *a)
 {
     const struct kern_weight *w = a->w;
     const int64_t ldx = or_else(a->ldx, w->k), ldy = or_else(a->ldy, w->n);
-    (void)k;
+    const double *x = operand(k, SLOT_A, &(struct operand){a->x, a->m, w->k, ldx, w->prec, ALONG_ROWS, a->pow2});
     for (int64_t m = 0; m < a->m; m++)
         for (int64_t n = 0; n < w->n; n++) {
-            double s = row_dot(a->x + m * ldx, w, n);
+            double s = 0;
+            for (int64_t i = 0; i < w->k; i++)
+                s += x[m * w->k + i] * weight_at(w, n, i);
             if (a->bias)
                 s += (double)a->bias[n];
             if (a->residual)
@@ -79,16 +174,17 @@ static void linear(struct kern *k, const struct kern_linear *a)
         }
 }
 
+/* FP8 reads the packed weight: the master rounds to it. */
 static void linear_dgrad(struct kern *k, const struct kern_linear_dgrad *a)
 {
     const struct kern_weight *w = a->w;
     const int64_t lddy = or_else(a->lddy, w->n), lddx = or_else(a->lddx, w->k);
-    (void)k;
+    const double *dy = operand(k, SLOT_A, &(struct operand){a->dy, a->m, w->n, lddy, w->prec, ALONG_ROWS, a->pow2});
     for (int64_t m = 0; m < a->m; m++)
         for (int64_t i = 0; i < w->k; i++) {
             double s = a->accumulate ? (double)a->dx[m * lddx + i] : 0;
             for (int64_t n = 0; n < w->n; n++)
-                s += val(a->dy[m * lddy + n], w->prec) * val(w->w[n * w->k + i], w->prec);
+                s += dy[m * w->n + n] * (w->prec == KERN_FP8 ? weight_at(w, n, i) : val(w->w[n * w->k + i], w->prec));
             a->dx[m * lddx + i] = (float)s;
         }
 }
@@ -96,13 +192,14 @@ static void linear_dgrad(struct kern *k, const struct kern_linear_dgrad *a)
 static void linear_wgrad(struct kern *k, const struct kern_linear_wgrad *a)
 {
     const int64_t lddy = or_else(a->lddy, a->n), ldx = or_else(a->ldx, a->k);
-    (void)k;
+    const double *dy = operand(k, SLOT_A, &(struct operand){a->dy, a->m, a->n, lddy, a->prec, ALONG_COLUMNS, 0});
+    const double *x = operand(k, SLOT_QUANT, &(struct operand){a->x, a->m, a->k, ldx, a->prec, ALONG_COLUMNS, 0});
     for (int64_t n = 0; n < a->n; n++) {
         double b = 0;
         for (int64_t i = 0; i < a->k; i++) {
             double s = (double)a->dw[n * a->k + i];
             for (int64_t m = 0; m < a->m; m++)
-                s += val(a->dy[m * lddy + n], a->prec) * val(a->x[m * ldx + i], a->prec);
+                s += dy[m * a->n + n] * x[m * a->k + i];
             a->dw[n * a->k + i] = (float)s;
         }
         for (int64_t m = 0; m < a->m; m++)
@@ -110,6 +207,33 @@ static void linear_wgrad(struct kern *k, const struct kern_linear_wgrad *a)
         if (a->dbias)
             a->dbias[n] = (float)((double)a->dbias[n] + b);
     }
+}
+
+/* ---- groups ----------------------------------------------------------------------------------- */
+
+static void group(struct kern *k, const struct kern_group *a)
+{
+    const int64_t ldx = or_else(a->ldx, a->w->k), ldy = or_else(a->ldy, a->w->n);
+    for (int64_t e = 0; e < a->n_experts; e++)
+        linear(k, &(struct kern_linear){.y = a->y + a->first[e] * ldy, .x = a->x + a->first[e] * ldx, .w = &a->w[e], .m = a->first[e + 1] - a->first[e],
+                                        .ldx = ldx, .ldy = ldy, .pow2 = a->pow2});
+}
+
+static void group_dgrad(struct kern *k, const struct kern_group_dgrad *a)
+{
+    const int64_t lddy = or_else(a->lddy, a->w->n), lddx = or_else(a->lddx, a->w->k);
+    for (int64_t e = 0; e < a->n_experts; e++)
+        linear_dgrad(k, &(struct kern_linear_dgrad){.dx = a->dx + a->first[e] * lddx, .dy = a->dy + a->first[e] * lddy, .w = &a->w[e],
+                                                    .m = a->first[e + 1] - a->first[e], .lddy = lddy, .lddx = lddx, .pow2 = a->pow2});
+}
+
+static void group_wgrad(struct kern *k, const struct kern_group_wgrad *a)
+{
+    const int64_t lddy = or_else(a->lddy, a->n), ldx = or_else(a->ldx, a->k);
+    for (int64_t e = 0; e < a->n_experts; e++)
+        if (a->dw[e])
+            linear_wgrad(k, &(struct kern_linear_wgrad){.dw = a->dw[e], .dy = a->dy + a->first[e] * lddy, .x = a->x + a->first[e] * ldx,
+                                                        .m = a->first[e + 1] - a->first[e], .n = a->n, .k = a->k, .lddy = lddy, .ldx = ldx, .prec = a->prec});
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */
@@ -310,10 +434,11 @@ static void head_bwd(struct kern *k, const struct kern_head_bwd *a)
 }
 
 const struct kern_ops kern_ref_ops = {
-    .pack_bytes = pack_bytes, .pack_rows = pack_rows, .linear = linear, .linear_dgrad = linear_dgrad, .linear_wgrad = linear_wgrad,
+    .pack_bytes = pack_bytes, .pack_rows = pack_rows, .pack_fp8 = pack_fp8, .unpack_fp8 = unpack_fp8, .linear = linear, .linear_dgrad = linear_dgrad, .linear_wgrad = linear_wgrad,
     .rmsnorm = rmsnorm, .rmsnorm_bwd = rmsnorm_bwd, .rope = rope, .attn = kern_ref_attn, .attn_bwd = kern_ref_attn_bwd,
     .kv_write = kern_ref_kv_write, .swiglu = swiglu, .swiglu_bwd = swiglu_bwd, .add = add, .embed = embed, .embed_bwd = embed_bwd,
     .head = head, .head_bwd = head_bwd, .logits = logits, .logp = logp, .route = kern_ref_route, .route_bwd = kern_ref_route_bwd,
     .moe_sum = kern_ref_moe_sum, .moe_dot = kern_ref_moe_dot, .moe_scale = kern_ref_moe_scale, .mla_kv = kern_ref_mla_kv,
-    .mla_kv_bwd = kern_ref_mla_kv_bwd,
+    .mla_kv_bwd = kern_ref_mla_kv_bwd, .group = group, .group_dgrad = group_dgrad, .group_wgrad = group_wgrad,
+    .quant = kern_ref_quant, .dequant = kern_ref_dequant,
 };

@@ -16,5 +16,7 @@ void kern_ref_moe_dot(struct kern *k, const struct kern_moe_dot *a);
 void kern_ref_moe_scale(struct kern *k, const struct kern_moe_scale *a);
 void kern_ref_mla_kv(struct kern *k, const struct kern_mla_kv *a);
 void kern_ref_mla_kv_bwd(struct kern *k, const struct kern_mla_kv_bwd *a);
+void kern_ref_quant(struct kern *k, const struct kern_quant *a);
+void kern_ref_dequant(struct kern *k, const struct kern_dequant *a);
 
 #endif
