@@ -118,7 +118,7 @@ static char choice_letter(const struct math_checker *m, const struct node *x, st
         return plain.p[0]; /* C Cecile */
     int open = plain.p[0] == '(';
     char c = plain.p[open], after = open + 1 < plain.n ? plain.p[open + 1] : 0;
-    int upper = c >= 'A' && c <= 'Z', lower = c >= 'a' && c <= 'z';
+    int upper = c >= 'A' && c <= 'H', lower = c >= 'a' && c <= 'h';
     if (!(upper || (lower && open)) || !(after == ')' || (!open && (after == '.' || after == ':'))))
         return 0;
     for (int64_t i = open + 2; i + 2 < plain.n; i++) /* another choice */

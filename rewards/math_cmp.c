@@ -300,7 +300,7 @@ static int collections(struct math_checker *m, struct node *g, struct node *p)
     }
     if (!m->o.list_unordered && g->kind == N_LIST && p->kind == N_LIST)
         return g->n == p->n ? math_ordered(m, g->kid, p->kid, g->n) : 0;
-    if (g->kind == N_LIST && g->n > p->n && m->o.set_duplicates) {
+    if (g->kind == N_LIST && g->n >= p->n && m->o.set_duplicates) {
         int keep = m->o.set_duplicates;
         m->o.set_duplicates = 0; /* a list says how often */
         int r = math_unordered(m, g->kid, g->n, p->kid, p->n);

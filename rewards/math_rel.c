@@ -128,6 +128,10 @@ static int same_label(struct math_checker *m, struct node *a, struct node *b)
 /* f(x), y(t) */
 static int functional(const struct node *x)
 {
+    if (x->kind == N_CALL) /* f(x), but not f(2): that is one value among others */
+        for (int i = 0; i < x->n; i++)
+            if (constant(x->kid[i]))
+                return 0;
     return x->kind == N_CALL || (x->kind == N_MUL && x->n == 2 && (x->kid[1]->flags & F_PAREN));
 }
 
@@ -165,6 +169,13 @@ static int chains(struct math_checker *m, struct node *g, struct node *p)
     int gl = last_exact(m, g), pl = last_exact(m, p);
     if (!tails_agree(m, g, p) || !consistent(m, p, pl))
         return 0;
+    for (int i = 0; g->n == p->n && i < pl; i++) { /* a member that differs must be one that could be verified */
+        struct node *k = p->kid[i], *v = p->kid[pl];
+        if (math_is_label(m, k) || (math_is_scalar(k) && math_is_scalar(v) && constant(k) == constant(v) && i > 0) || (constant(k) && constant(v)))
+            continue;
+        if (math_equal(m, g->kid[i], k) != 1)
+            return 0;
+    }
     if (!all_constant(g) && !(math_is_label(m, g->kid[0]) && math_is_label(m, p->kid[0])) && g->n == 2 && p->n == 2)
         return 0;
     if (math_is_label(m, g->kid[0]) != math_is_label(m, p->kid[0]))
