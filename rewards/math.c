@@ -171,7 +171,7 @@ static void read_side(struct math_checker *m, struct side *s, enum math_form for
     *rule = "answer";
     if (form == MATH_RESPONSE)
         s->text = math_find(m, s->text, m->o.strict_box, rule);
-    else if (holds_box(s->text))
+    else if (s->text.n <= MATH_MAX_BYTES && holds_box(s->text))
         s->text = math_find(m, s->text, 0, rule);
     s->x = s->text.n ? math_parse(m, s->text, &s->plain) : NULL;
     if (form == MATH_ANSWER && s->x && s->x->kind == N_TEXT && str_find(s->text, STR("nswer is"), 0) >= 0) { /* "the answer is 5" */

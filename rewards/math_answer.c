@@ -385,11 +385,13 @@ struct node *math_parse(struct math_checker *m, struct str s, struct str *plain)
 {
     struct tok *t;
     int n;
-    s = strip(math_fold(m, strip(s)));
+    s = strip(s);
+    if (s.n <= MATH_MAX_BYTES)
+        s = strip(math_fold(m, s));
     *plain = s;
     if (!s.n)
         return NULL;
-    if (!math_lex(m, s, &t, &n)) {
+    if (s.n > MATH_MAX_BYTES || !math_lex(m, s, &t, &n)) {
         struct node *x = math_node(m, N_TEXT, 0);
         x->s = s;
         return x;

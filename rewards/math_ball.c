@@ -339,6 +339,28 @@ struct ball ball_div(const struct ball_ctx *c, const struct ball *a, const struc
     return settle(r);
 }
 
+struct ball ball_div_small(const struct ball_ctx *c, const struct ball *a, int64_t k)
+{
+    if (a->kind != BALL_OK || !k) {
+        struct ball b = ball_int(c, k);
+        return ball_div(c, a, &b);
+    }
+    struct ball r;
+    struct mag rad = a->rad;
+    mp_limb_t u = k < 0 ? 0 - (uint64_t)k : (uint64_t)k;
+    if (a->sign) {
+        mp_limb_t q[BALL_LIMBS + 1];
+        mp_limb_t rem = mpn_divrem_1(q, 1, a->d, c->n, u);
+        r = from_limbs(c, k < 0 ? -a->sign : a->sign, q, c->n + 1, a->e - 64 * c->n - 64, rem != 0);
+    } else {
+        r = *a;
+    }
+    if (rad.m != 0) /* k >= 2^j */
+        rad.e -= 63 - __builtin_clzll(u);
+    r.rad = a->sign ? mag_add(r.rad, rad) : rad;
+    return settle(r);
+}
+
 struct ball ball_sqrt(const struct ball_ctx *c, const struct ball *a)
 {
     int n = c->n;

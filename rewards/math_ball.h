@@ -50,6 +50,7 @@ struct ball ball_add(const struct ball_ctx *c, const struct ball *a, const struc
 struct ball ball_sub(const struct ball_ctx *c, const struct ball *a, const struct ball *b);
 struct ball ball_mul(const struct ball_ctx *c, const struct ball *a, const struct ball *b);
 struct ball ball_div(const struct ball_ctx *c, const struct ball *a, const struct ball *b);
+struct ball ball_div_small(const struct ball_ctx *c, const struct ball *a, int64_t k); /* k != 0 */
 struct ball ball_sqrt(const struct ball_ctx *c, const struct ball *a);   /* UNKNOWN when certainly negative */
 struct ball ball_exp(const struct ball_ctx *c, const struct ball *a);
 struct ball ball_log(const struct ball_ctx *c, const struct ball *a);    /* a > 0, else UNKNOWN */

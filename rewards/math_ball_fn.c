@@ -131,9 +131,8 @@ struct ball ball_exp(const struct ball_ctx *c, const struct ball *a)
     }
     struct ball s = one;
     for (int64_t j = terms; j >= 1; j--) {
-        struct ball jb = ball_int(c, j);
         s = ball_mul(c, &s, &r);
-        s = ball_div(c, &s, &jb);
+        s = ball_div_small(c, &s, j);
         s = ball_add(c, &s, &one);
     }
     widen(&s, bits + 1);
@@ -197,9 +196,8 @@ static struct ball taylor(const struct ball_ctx *c, const struct ball *r2, int f
     struct ball one = ball_int(c, 1), s = one;
     for (int64_t j = terms; j >= 1; j--) {
         int64_t k = 2 * j + first;
-        struct ball kb = ball_int(c, -k * (k - 1));
         s = ball_mul(c, &s, r2);
-        s = ball_div(c, &s, &kb);
+        s = ball_div_small(c, &s, -k * (k - 1));
         s = ball_add(c, &s, &one);
     }
     return s;

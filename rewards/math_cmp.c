@@ -142,6 +142,8 @@ static struct node *open_signs(struct math_checker *m, struct node *x)
 /* Lower case, no spaces, no full stop at the end, no brackets around the whole. */
 static struct str bare(struct math_checker *m, struct str s)
 {
+    if (s.n > MATH_MAX_BYTES)
+        return s;
     char *p = math_new(m, s.n + 1);
     int64_t n = 0;
     for (int64_t i = 0; i < s.n; i++)

@@ -188,6 +188,7 @@ static struct cball c_pow(struct eval *ev, const struct cball *a, const struct c
         int s = is_real(b) ? ball_sign(&b->re) : 0;
         return s > 0 ? *a : unknown();
     }
+    math_spend(ev->m, 300 + 80 * ev->c->n * ev->c->n);
     struct cball l = c_log(ev, a);
     l = c_mul(ev, &l, b);
     return c_exp(ev, &l);
@@ -440,7 +441,7 @@ static struct cball eval_fn(struct eval *ev, const struct node *x)
     struct rat q;
     int64_t k;
     int n = x->n < 4 ? x->n : 4;
-    math_spend(ev->m, 60);
+    math_spend(ev->m, 200 + 40 * ev->c->n * ev->c->n);
     if (x->n > 4 || x->fn == FN_DET || x->fn == FN_GCD || x->fn == FN_LCM)
         return unknown();
     for (int i = 0; i < n; i++)
@@ -505,7 +506,7 @@ static struct ball seeded(struct eval *ev, uint64_t hash, int whole)
     int64_t v = (int64_t)((r & 0x3FFFFFFF) | 1 << 30); /* 31 bits: in [2^30, 2^31) */
     struct ball b = ball_int(ev->c, ev->point == 2 ? (v ^ (int64_t)1 << 30) | 1 : v);
     b = ball_mul_2exp(b, ev->point == 1 ? -27 : ev->point == 5 ? -25 : -30);
-    return ev->point >= 3 && ev->point < 5 && (r >> 40 & 1) ? ball_neg(b) : b;
+    return (ev->point == 3 && (hash & 1)) || (ev->point == 4 && !(hash & 1)) ? ball_neg(b) : b; /* each name is negative once */
 }
 
 static struct cball eval_symbol(struct eval *ev, const struct node *x)

@@ -154,14 +154,18 @@ static int glue(struct str s)
 static int previous_box(struct str s, int64_t before, struct box *b)
 {
     static const char *const names[] = {"framebox", "boxed", "fbox"};
-    for (int64_t i = before; i > 0; i--) {
+    int failed = 0; /* each failure may have read to the end of the text */
+    for (int64_t i = before; i > 0 && failed < 12; i--) {
         const char *p = memrchr(s.p, '\\', (size_t)i);
         if (!p)
             return 0;
         i = p - s.p + 1;
         for (int k = 0; k < 3; k++)
-            if (has(s, i, names[k]) && box_at(s, i, (int64_t)strlen(names[k]), b))
-                return 1;
+            if (has(s, i, names[k])) {
+                if (box_at(s, i, (int64_t)strlen(names[k]), b))
+                    return 1;
+                failed++;
+            }
     }
     return 0;
 }
@@ -277,7 +281,7 @@ static int64_t piece(struct str s, int64_t i, int started)
         return op_next || glued || op_before ? j - i : 0;
     }
     if (c & 0x80) {
-        if (has(s, i, "\xE2\x88") || has(s, i, "\xE2\x89") || has(s, i, "\xE2\x82") || has(s, i, "\xE2\x81"))
+        if (i + 3 <= s.n && (has(s, i, "\xE2\x88") || has(s, i, "\xE2\x89") || has(s, i, "\xE2\x82") || has(s, i, "\xE2\x81")))
             return 3;
         if (has(s, i, "\xC2\xB2") || has(s, i, "\xC2\xB3") || has(s, i, "\xCF\x80") || has(s, i, "\xC3\x97") || has(s, i, "\xC2\xB0"))
             return 2;
@@ -437,8 +441,10 @@ static int64_t behind_link(struct str s, int64_t i, int needed)
     return i;
 }
 
-static int64_t behind_phrase(struct str s)
+static int64_t behind_phrase(struct str whole)
 {
+    enum { TAIL = 16384 }; /* an answer stands near the end */
+    struct str s = whole.n > TAIL ? str_sub(whole, whole.n - TAIL, whole.n) : whole;
     int64_t best = -1;
     for (size_t k = 0; k < sizeof phrases / sizeof *phrases; k++) {
         struct str w = str_of(phrases[k].text);
@@ -458,7 +464,7 @@ static int64_t behind_phrase(struct str s)
             break;
         }
     }
-    return best;
+    return best < 0 ? -1 : best + whole.n - s.n;
 }
 
 static struct str by_phrase(struct math_checker *m, struct str s)
@@ -493,6 +499,14 @@ static struct str tagged(struct str s)
     struct str head = str_sub(s, 0, e);
     int64_t b = find_last(head, "<answer>");
     return b < 0 ? (struct str){NULL, 0} : str_trim(str_sub(head, b + 8, e));
+}
+
+static int only_digits(struct str s)
+{
+    int64_t i = 0;
+    while (i < s.n && (digit(s.p[i]) || strchr("+-.,", s.p[i])) && s.p[i])
+        i++;
+    return i == s.n;
 }
 
 /* The last formula or, when one stands behind it, the last number. */
@@ -547,7 +561,7 @@ struct str math_find(struct math_checker *m, struct str text, int strict, const 
         int sym = m->n_sym;
         struct node *x = math_parse(m, s, &plain);
         m->n_sym = sym;
-        if (x && (x->kind != N_TEXT || (!memchr(s.p, ' ', (size_t)s.n) && s.n < 40)))
+        if (x && (x->kind != N_TEXT || only_digits(s) || (!memchr(s.p, ' ', (size_t)s.n) && s.n < 40)))
             return *rule = "whole", s;
     }
     if ((r = last_thing(s, rule)).n)

@@ -18,8 +18,9 @@
 #include "rewards/math.h"
 
 enum {
+    MATH_MAX_BYTES = 65536,   /* of an answer that is read as more than text */
     MATH_MAX_TOKENS = 6000,   /* of one answer; longer ones are compared as text */
-    MATH_MAX_DEPTH = 220,     /* of brackets, fractions and the like */
+    MATH_MAX_DEPTH = 480,     /* of the parser: about 120 nested brackets or fractions */
     MATH_MAX_LIMBS = 1024,    /* of a number: 65,536 bits */
     MATH_MAX_DIGITS = 8000,   /* of a literal that is turned into a number */
     MATH_MAX_SYMS = 64,       /* different names in one question */

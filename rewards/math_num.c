@@ -18,8 +18,11 @@ static int rat_sum(struct math_checker *m, const struct node *x, struct rat *q)
 static int rat_product(struct math_checker *m, struct rat *q, int64_t from, int64_t to, int64_t step)
 {
     struct rat acc = rat_of(1);
-    for (int64_t i = from; i <= to; i += step) {
-        struct rat k = rat_of(i);
+    for (int64_t i = from; i <= to;) {
+        int64_t word = i; /* as many factors as fit a word at once */
+        for (i += step; i <= to && word < INT64_MAX / i; i += step)
+            word *= i;
+        struct rat k = rat_of(word);
         if (m->over || !rat_mul(m, &acc, &acc, &k))
             return 0;
     }
@@ -234,9 +237,9 @@ static int symbolic_eq(struct math_checker *m, const struct node *a, const struc
     int agree = 0, cut_agree = 0, cut_differ = 0;
     mark_integers(m, a, 0);
     mark_integers(m, b, 0);
-    for (int p = 0; p < 6 && !m->over; p++) {
+    for (int p = 0; p < 6 && !m->over && !(p == 5 && agree >= 2); p++) {
         struct eval ev = {.m = m, .c = m->balls, .point = p, .symbols = 1};
-        m->balls->n = 4;
+        m->balls->n = p ? 2 : 4;
         struct cball x = math_eval(&ev, a), y = math_eval(&ev, b);
         int r = compare_balls(m->balls, &x, &y);
         if (r == 0 && !ev.branch) {
@@ -250,7 +253,7 @@ static int symbolic_eq(struct math_checker *m, const struct node *a, const struc
             break;
     }
     if (agree >= 2 || (!agree && !cut_differ && cut_agree >= 2)) {
-        math_why(m, "equal at %d seeded points to 128 bits", agree >= 2 ? agree : cut_agree);
+        math_why(m, "equal at %d seeded points", agree >= 2 ? agree : cut_agree);
         return 1;
     }
     if (!agree && cut_differ) {
