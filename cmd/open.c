@@ -2,8 +2,16 @@
 
 #include <string.h>
 
+#include "core/file.h"
 #include "core/par.h"
 #include "train/train.h"
+
+static int has_tokenizer(const char *dir)
+{
+    char path[PATH_MAX + 32];
+    snprintf(path, sizeof path, "%s/tokenizer.json", dir);
+    return file_exists(path);
+}
 
 err_code cmd_model_open(const struct cmd_model_flags *f, struct cmd_model *m, struct err *e)
 {
@@ -13,9 +21,9 @@ err_code cmd_model_open(const struct cmd_model_flags *f, struct cmd_model *m, st
     par_init((int)f->threads);
     TRY(ckpt_model(f->model, m->path, e));
     err_code rc = kern_open(&(struct kern_opts){.backend = f->backend}, &m->kern, e);
-    if (rc == ERR_OK)
+    if (rc == ERR_OK && has_tokenizer(m->path))
         rc = tok_load(m->path, &m->tok, e);
-    if (rc == ERR_OK)
+    if (rc == ERR_OK && m->tok)
         rc = tok_enc_new(m->tok, &m->enc, e);
     if (rc == ERR_OK)
         rc = model_open(m->kern, m->path, &(struct model_opts){.prec = strcmp(f->precision, "bf16") == 0 ? KERN_BF16 : KERN_F32}, &m->model, e);

@@ -23,7 +23,7 @@ struct cmd_model {
     char path[PATH_MAX];  /* the folder: --model, or the newest checkpoint in it */
     struct kern *kern;
     struct model *model;
-    struct tok *tok;
+    struct tok *tok;      /* with its encoder; NULL when the folder has no tokenizer.json: token ids are all one can give and get */
     struct tok_enc *enc;
 };
 /* ERR_USAGE: no --model. On an error nothing is held. */

@@ -86,6 +86,8 @@ static err_code ids_of_messages(struct job *j, const json_t *q, struct arena *me
 static err_code ids_of_text(struct job *j, const json_t *prompt, struct arena *mem, struct rollout_prompt *p, struct err *e)
 {
     struct tok_ids ids = {0};
+    if (json_is_string(prompt) && !j->m->tok)
+        return err_set(e, ERR_DATA, "'%s' has no tokenizer.json: give \"ids\"", j->m->path);
     if (!json_is_string(prompt))
         return err_set(e, ERR_DATA, "a line needs \"prompt\" (text), \"messages\" (a list) or \"ids\" (a list)");
     err_code rc = tok_encode(j->m->enc, &(struct tok_text){.text = {json_string_value(prompt), (int64_t)json_string_length(prompt)}, .add_special = 1}, &ids, e);

@@ -2,10 +2,11 @@
 #include <stdlib.h>
 
 #include "cmd/cmd.h"
+#include "cmd/open.h"
 #include "model/model.h"
 
 struct flags {
-    const char *model, *precision, *backend;
+    struct cmd_model_flags model;
     double temperature;
 };
 
@@ -82,35 +83,28 @@ static err_code answer(void *ctx, const json_t *q, struct sbuf *out, struct err 
 
 static int score(const struct flags *v)
 {
-    struct kern *k;
+    struct cmd_model m;
     struct score s = {.flags = v};
     struct err e = {0};
-    if (kern_open(&(struct kern_opts){.backend = v->backend}, &k, &e) != ERR_OK)
+    if (cmd_model_open(&v->model, &m, &e) != ERR_OK)
         return cmd_fail(&e);
-    int code;
-    if (model_open(k, v->model, &(struct model_opts){.prec = !strcmp(v->precision, "bf16") ? KERN_BF16 : KERN_F32}, &s.m, &e) == ERR_OK) {
-        sbuf_init(&s.ids, 1LL << 30);
-        sbuf_init(&s.pos, 1LL << 30);
-        sbuf_init(&s.target, 1LL << 30);
-        code = cmd_plumb(answer, &s);
-        sbuf_release(&s.ids);
-        sbuf_release(&s.pos);
-        sbuf_release(&s.target);
-        free(s.logp);
-        model_close(s.m);
-    } else {
-        code = cmd_fail(&e);
-    }
-    kern_close(k);
+    s.m = m.model;
+    sbuf_init(&s.ids, 1LL << 30);
+    sbuf_init(&s.pos, 1LL << 30);
+    sbuf_init(&s.target, 1LL << 30);
+    int code = cmd_plumb(answer, &s);
+    sbuf_release(&s.ids);
+    sbuf_release(&s.pos);
+    sbuf_release(&s.target);
+    free(s.logp);
+    cmd_model_close(&m);
     return code;
 }
 
 int cmd_score(int argc, char **argv)
 {
     static const struct opt_def defs[] = {
-        {"", "model", OPT_STR, offsetof(struct flags, model), "", 0, 0, NULL, "Hugging Face folder"},
-        {"", "precision", OPT_ENUM, offsetof(struct flags, precision), "bf16", 0, 0, "fp32|bf16", "of the linears"},
-        {"", "backend", OPT_STR, offsetof(struct flags, backend), "auto", 0, 0, NULL, "auto, cpu, ref or cuda"},
+        CMD_MODEL_FLAGS(struct flags, model),
         {"", "temperature", OPT_NUM, offsetof(struct flags, temperature), "1", 1e-3, 1e3, NULL, "of the distribution that is scored"},
     };
     struct arena mem;
@@ -119,15 +113,11 @@ int cmd_score(int argc, char **argv)
     struct cmd_flags f = {.usage = "score --model DIR < questions > answers",
                           .about = "Reads {\"id\",\"ids\",\"n_prompt\"} per line, writes {\"id\",\"logp\"}: the log-probability of every token from position n_prompt on,\n"
                                    "by the forward that training runs, as hex floats: the bits that `hone rollout` recorded.",
-                          .defs = defs, .n = 4};
+                          .defs = defs, .n = sizeof defs / sizeof *defs};
     arena_init(&mem, "flags", 1 << 20);
     int code = cmd_parse(&f, &v, &mem, argc, argv, &n, &done);
-    if (!done && !v.model[0]) {
-        fprintf(stderr, "usage: hone %s (try --help)\n", f.usage);
-        code = err_exit(ERR_USAGE);
-    } else if (!done) {
+    if (!done)
         code = score(&v);
-    }
     arena_release(&mem);
     return code;
 }

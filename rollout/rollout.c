@@ -83,7 +83,7 @@ static void take_memory(struct rollout *r)
         r->seqs[i].ids = ARENA_NEW(a, int32_t, r->context);
         r->seqs[i].logp = ARENA_NEW(a, float, r->context);
         r->seqs[i].pages = ARENA_NEW(a, int32_t, r->max_pages);
-        r->seqs[i].stream = tok_stream_new(r->tok, 1);
+        r->seqs[i].stream = r->tok ? tok_stream_new(r->tok, 1) : NULL;
         sbuf_init(&r->seqs[i].text, TEXT_MAX);
         r->groups[i].pages = ARENA_NEW(a, int32_t, r->max_pages);
         r->groups[i].logits = ARENA_NEW(a, float, r->vocab);
@@ -146,7 +146,8 @@ void rollout_close(struct rollout *r)
     if (!r)
         return;
     for (int64_t i = 0; i < r->n_seqs; i++) {
-        tok_stream_free(r->seqs[i].stream);
+        if (r->seqs[i].stream)
+            tok_stream_free(r->seqs[i].stream);
         sbuf_release(&r->seqs[i].text);
     }
     model_cache_close(r->cache);
@@ -158,6 +159,19 @@ int64_t rollout_context(const struct rollout *r) { return r->context; }
 int64_t rollout_cache_bytes(const struct rollout *r) { return r->n_pages * model_cache_page_bytes(r->m); }
 
 /* ---- samples ------------------------------------------------------------------------------ */
+
+static void write_token(struct seq *q, int32_t id)
+{
+    if (q->stream)
+        tok_stream_push(q->stream, id, &q->text);
+}
+
+/* What the stream held back comes out; it starts clean for the next sample. */
+static void end_text(struct seq *q, struct sbuf *out)
+{
+    if (q->stream)
+        tok_stream_end(q->stream, out);
+}
 
 /* End of the first stop string in text[from ..], or -1. */
 static int64_t stop_find(const struct rollout *r, struct str text, int64_t from)
@@ -226,7 +240,7 @@ static int is_eos(const struct rollout *r, int32_t id)
     for (int i = 0; i < c->n_eos; i++)
         if (c->eos[i] == id)
             return 1;
-    return id == tok_eos(r->tok);
+    return r->tok && id == tok_eos(r->tok);
 }
 
 /* Takes a drawn token in; ends the sample when it is time. */
@@ -236,19 +250,19 @@ static void push(struct rollout *r, struct seq *q, int32_t id, float logp)
     q->logp[q->out.n++] = logp;
     int64_t before = q->text.n, longest = stop_longest(r);
     if (is_eos(r, id) && !r->s->ignore_eos) {
-        tok_stream_end(q->stream, &q->text);
+        end_text(q, &q->text);
         finish(r, q, ROLLOUT_eos, q->text.n);
         return;
     }
-    tok_stream_push(q->stream, id, &q->text);
+    write_token(q, id);
     int last = q->out.n == q->limit;
     if (last)
-        tok_stream_end(q->stream, &q->text);
+        end_text(q, &q->text);
     int64_t cut = r->s->n_stop ? stop_find(r, sbuf_str(&q->text), before >= longest ? before - longest + 1 : 0) : -1;
     if (cut >= 0) {
         struct sbuf rest;
         sbuf_init(&rest, TEXT_MAX);
-        tok_stream_end(q->stream, &rest); /* the stream starts clean for the next sample */
+        end_text(q, &rest);
         sbuf_release(&rest);
         finish(r, q, ROLLOUT_stop, cut);
     } else if (last) {
@@ -521,7 +535,7 @@ static void cancel(struct rollout *r)
 {
     for (int64_t i = 0; i < r->n_seqs; i++)
         if (r->seqs[i].used) {
-            tok_stream_end(r->seqs[i].stream, &r->seqs[i].text);
+            end_text(&r->seqs[i], &r->seqs[i].text);
             finish(r, &r->seqs[i], ROLLOUT_cancelled, r->seqs[i].text.n);
         }
     for (int64_t i = 0; i < r->n_seqs; i++)

@@ -85,7 +85,7 @@ struct rollout_stats {
 };
 
 struct rollout;
-/* The model and the tokenizer are borrowed. Takes the cache and room for its passes (model_reserve). */
+/* The model and the tokenizer are borrowed; tok NULL: samples have no text, stop strings never match, eos is the model's. Takes the cache and room for its passes (model_reserve). */
 err_code rollout_open(struct model *m, const struct tok *tok, const struct rollout_opts *o, struct rollout **out, struct err *e);
 void rollout_close(struct rollout *r);
 int64_t rollout_context(const struct rollout *r);
