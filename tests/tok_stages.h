@@ -51,7 +51,7 @@ static inline void stages_open(struct stages *st)
         json_t *pre = stages_of((enum tok_scanner)s);
         struct err e = {0};
         arena_init(&st->t[s].mem, "stages", 1 << 20);
-        if (tok_open_pre(&st->t[s], pre, &e) != ERR_OK || tok_scan_for(st->t[s].pre, st->t[s].n_pre) != (enum tok_scanner)s) {
+        if (tok_open_pre(&st->t[s], pre, &e) != ERR_OK || tok_pre_compile(&st->t[s], &e) != ERR_OK || tok_scan_for(st->t[s].pre, st->t[s].n_pre) != (enum tok_scanner)s) {
             fprintf(stderr, "scanner %d is not chosen for its own stages: %s\n", s, e.msg);
             abort();
         }

@@ -23,7 +23,6 @@ void *tok_grow(void *p, int64_t *cap, int64_t want, int64_t size)
 void bpe_release(struct bpe_scratch *s)
 {
     free(s->sym);
-    free(s->rank);
     free(s->next);
     free(s->prev);
     free(s->heap);
@@ -103,6 +102,7 @@ static int start_bytes(const struct tok *t, struct str piece, struct bpe_scratch
         s->sym[i] = (struct tok_sym){id, 1};
     }
     s->n = piece.n;
+    s->raw = (const uint8_t *)piece.p;
     return 1;
 }
 
@@ -136,7 +136,7 @@ static void merge_medium(const struct tok_image *im, struct bpe_scratch *s)
     for (int i = 0; i < n; i++) {
         m.next[i] = (uint8_t)(i + 1);
         m.prev[i] = (uint8_t)(i - 1);
-        m.rank[i] = i + 1 < n ? tok_pair_rank(im, sym[i].id, sym[i + 1].id) : TOK_NONE;
+        m.rank[i] = i + 1 >= n ? TOK_NONE : s->raw ? im->two[s->raw[i] << 8 | s->raw[i + 1]] : tok_pair_rank(im, sym[i].id, sym[i + 1].id);
     }
     for (int i = n; i < blocks * BLOCK; i++)
         m.rank[i] = TOK_NONE;
@@ -262,6 +262,7 @@ void bpe_merge(const struct tok_image *im, struct bpe_scratch *s)
 void bpe_word(const struct tok *t, struct str piece, struct bpe_scratch *s)
 {
     s->n = 0;
+    s->raw = NULL;
     if (t->im.ignore_merges) {
         int32_t id = tok_vocab_find(&t->im, piece);
         if (id >= 0) {

@@ -34,6 +34,7 @@ enum {
     X(flags, uint8_t)     /* [n_ids] TOK_IN_VOCAB, ... */                                             \
     X(find, uint32_t)     /* [2^k] id + 1 by hash of text, open addressing */                        \
     X(pair, uint64_t)     /* [2^k] (left, right, rank) packed, open addressing; ~0 = free */         \
+    X(maybe, uint64_t)    /* [2^k] one bit per hash of a pair: 0 = no such merge, told without a look at the large table */ \
     X(made, uint32_t)     /* [n_merges] id that the merge of this rank makes */                      \
     X(two, uint32_t)      /* [65536] rank of the merge of two byte symbols, or TOK_NONE */           \
     X(byte_id, uint32_t)  /* [256] id of one byte, or ~0 */
@@ -103,8 +104,11 @@ int32_t tok_vocab_find_own(const struct tok_image *im, struct str name); /* entr
 /* Rank of the merge of two ids, TOK_NONE when there is none. */
 static inline uint32_t tok_pair_rank(const struct tok_image *im, uint32_t left, uint32_t right)
 {
-    uint64_t mask = (uint64_t)im->n[TOK_S_pair] - 1, key = (uint64_t)left << im->id_bits | right;
-    for (uint64_t i = tok_mix(key) >> 20 & mask;; i = (i + 1) & mask) {
+    uint64_t mask = (uint64_t)im->n[TOK_S_pair] - 1, key = (uint64_t)left << im->id_bits | right, h = tok_mix(key);
+    uint64_t bit = h >> 34 & ((uint64_t)im->n[TOK_S_maybe] * 64 - 1);
+    if (!(im->maybe[bit >> 6] >> (bit & 63) & 1))
+        return TOK_NONE;
+    for (uint64_t i = h >> 20 & mask;; i = (i + 1) & mask) {
         uint64_t v = im->pair[i];
         if (v >> im->rank_bits == key)
             return (uint32_t)(v & ((1ull << im->rank_bits) - 1));
@@ -262,6 +266,7 @@ struct tok {
 err_code tok_open_tries(struct tok *t, struct err *e); /* when all added tokens are listed */
 err_code tok_open_norm(struct tok *t, const json_t *v, struct err *e);
 err_code tok_open_pre(struct tok *t, const json_t *v, struct err *e);
+err_code tok_pre_compile(struct tok *t, struct err *e);
 err_code tok_open_post(struct tok *t, const json_t *v, struct err *e);
 err_code tok_open_dec(struct tok *t, const json_t *v, struct err *e);
 err_code tok_open_added(struct tok *t, const json_t *list, struct err *e);
@@ -292,7 +297,7 @@ struct tok_sym {
 struct bpe_scratch {
     struct tok_sym *sym;
     int64_t n, cap;
-    uint32_t *rank;        /* short words */
+    const uint8_t *raw;    /* the bytes, when each symbol is one of them */
     int32_t *next, *prev;  /* long words */
     int64_t cap_links;
     uint64_t *heap;

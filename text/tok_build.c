@@ -188,6 +188,18 @@ static uint64_t *pair_table(const struct build *b, int64_t *size)
     return pair;
 }
 
+/* About 12 bits per pair: one look in eight at an absent pair goes on to the table. */
+static uint64_t *maybe_table(const struct build *b, int64_t *size)
+{
+    *size = table_size(b->n_pairs) / 8;
+    uint64_t *maybe = need(*size, sizeof *maybe), mask = (uint64_t)*size * 64 - 1;
+    for (int64_t k = 0; k < b->n_pairs; k++) {
+        uint64_t bit = tok_mix((uint64_t)b->pair[k].left << b->im->id_bits | b->pair[k].right) >> 34 & mask;
+        maybe[bit >> 6] |= 1ull << (bit & 63);
+    }
+    return maybe;
+}
+
 /* 1 when no merge uses a symbol that a merge of the same or a later rank makes: then the queue of a long word is monotone. */
 static int is_monotone(const struct build *b)
 {
@@ -247,7 +259,7 @@ static err_code finish(struct build *b, struct str config, const char *path, str
     im->n[TOK_S_text] = texts.bytes.n;
     im->n[TOK_S_flags] = im->n_ids;
     uint32_t *find = find_table(im, &texts, flags, &im->n[TOK_S_find]);
-    uint64_t *pair = pair_table(b, &im->n[TOK_S_pair]);
+    uint64_t *pair = pair_table(b, &im->n[TOK_S_pair]), *maybe = maybe_table(b, &im->n[TOK_S_maybe]);
     im->n[TOK_S_made] = im->n_merges;
     im->n[TOK_S_two] = 65536;
     im->n[TOK_S_byte_id] = 256;
@@ -256,14 +268,15 @@ static err_code finish(struct build *b, struct str config, const char *path, str
     for (int32_t id = 0; id < im->n_ids; id++)
         if (texts.at[id + 1] - texts.at[id] == 1 && !(flags[id] & TOK_OWN_UTF8) && (flags[id] & TOK_IN_VOCAB))
             byte_id[(unsigned char)texts.bytes.p[texts.at[id]]] = (uint32_t)id;
-    im->pair = pair; /* tok_pair_rank below reads it */
+    im->pair = pair; /* tok_pair_rank below reads them */
+    im->maybe = maybe;
     for (int i = 0; i < 65536; i++)
         two[i] = byte_id[i >> 8] == ~0u || byte_id[i & 255] == ~0u ? TOK_NONE : tok_pair_rank(im, byte_id[i >> 8], byte_id[i & 255]);
     im->made = b->made;
     mark_self(im, &texts, flags, byte_id);
     const void *data[TOK_N_SECTIONS] = {
         [TOK_S_config] = config.p, [TOK_S_name_at] = names.at, [TOK_S_name] = names.bytes.p, [TOK_S_text_at] = texts.at,
-        [TOK_S_text] = texts.bytes.p, [TOK_S_flags] = flags, [TOK_S_find] = find, [TOK_S_pair] = pair, [TOK_S_made] = b->made,
+        [TOK_S_text] = texts.bytes.p, [TOK_S_flags] = flags, [TOK_S_find] = find, [TOK_S_pair] = pair, [TOK_S_maybe] = maybe, [TOK_S_made] = b->made,
         [TOK_S_two] = two, [TOK_S_byte_id] = byte_id,
     };
     tok_image_pack(im, data);
@@ -273,6 +286,7 @@ static err_code finish(struct build *b, struct str config, const char *path, str
     free(two);
     free(find);
     free(pair);
+    free(maybe);
     return ERR_OK;
 }
 

@@ -169,17 +169,6 @@ static void unmap(struct tok_enc *enc)
     *tmp = t;
 }
 
-/* enc->w holds a gap after the normalizer, without added tokens. */
-static err_code encode_gap(struct tok_enc *enc, int64_t gap_begin, struct err *e)
-{
-    TRY(tok_pretokenize(enc->t, enc->re, &enc->w, &enc->tmp, gap_begin, e));
-    if (is_mapped(enc->t))
-        unmap(enc);
-    for (int64_t i = 0; i < enc->w.n_cuts; i++)
-        put_piece(enc, enc->w.cut[i]);
-    return ERR_OK;
-}
-
 /* ---- the fast way ------------------------------------------------------------------------- */
 
 /* Offsets of the tokens out->id[first ..) that stand side by side from original byte b on: whole characters. */
@@ -190,7 +179,7 @@ static void put_offsets(struct tok_enc *enc, struct str text, int64_t first, int
     out->begin = tok_grow(out->begin, &cap, out->n, sizeof *out->begin);
     out->end = tok_grow(out->end, &out->cap_offsets, out->n, sizeof *out->end);
     for (int64_t i = first; i < out->n; i++) {
-        int64_t n = tok_bytes(enc->t, out->id[i]).n, e = b + n, from = b, to = e;
+        int64_t e = b + tok_im_text(&enc->t->im, out->id[i]).n, from = b, to = e;
         while (from > 0 && ((unsigned char)text.p[from] & 0xC0) == 0x80)
             from--;
         while (to < text.n && ((unsigned char)text.p[to] & 0xC0) == 0x80)
@@ -201,26 +190,62 @@ static void put_offsets(struct tok_enc *enc, struct str text, int64_t first, int
     }
 }
 
-/* text[b, e) needs no normalizing and a scanner knows the pieces. */
-static void scan_gap(struct tok_enc *enc, struct str text, int64_t b, int64_t e)
+/* The same for text that was normalized. */
+static void put_origins(struct tok_enc *enc, int64_t first, int64_t b)
+{
+    struct tok_ids *out = enc->out;
+    int64_t cap = out->cap_offsets;
+    out->begin = tok_grow(out->begin, &cap, out->n, sizeof *out->begin);
+    out->end = tok_grow(out->end, &out->cap_offsets, out->n, sizeof *out->end);
+    for (int64_t i = first; i < out->n; i++) {
+        int64_t e = b + tok_im_text(&enc->t->im, out->id[i]).n;
+        origin(enc, b, e, &out->begin[i], &out->end[i]);
+        b = e;
+    }
+}
+
+/* s[b, e) in pieces by the scanner. s is the text itself, or what is in enc->w: then places are looked up there. */
+static void scan_gap(struct tok_enc *enc, struct str s, int64_t b, int64_t e, int normalized)
 {
     int64_t end[128], at = 0;
-    struct tok_run run = {.p = text.p + b, .n = e - b, .end = end};
+    int batch = enc->fn ? 1 : 128;
+    struct tok_run run = {.p = s.p + b, .n = e - b, .end = end};
     while (at < run.n) {
-        int64_t first = enc->out->n;
+        int64_t first = enc->out->n, from = b + at, to;
         run.b = at;
-        run.k = tok_scan((enum tok_scanner)enc->t->scanner, run.p, run.n, &at, end, 128);
+        run.k = tok_scan((enum tok_scanner)enc->t->scanner, run.p, run.n, &at, end, batch);
         tok_words_encode(&enc->words, enc->t, &enc->bpe, &run, enc->out);
-        if (enc->in->offsets)
-            put_offsets(enc, text, first, b + run.b);
+        if (enc->in->offsets && normalized)
+            put_origins(enc, first, from);
+        else if (enc->in->offsets)
+            put_offsets(enc, s, first, from);
+        if (!enc->fn)
+            continue;
+        to = b + at;
+        if (normalized)
+            origin(enc, from, to, &from, &to);
+        enc->fn(enc->ctx, &(struct tok_piece){.begin = from, .end = to, .id = enc->out->id + first, .n = enc->out->n - first});
     }
+}
+
+/* enc->w holds a gap after the normalizer, without added tokens. */
+static err_code encode_gap(struct tok_enc *enc, int64_t gap_begin, struct err *e)
+{
+    if (enc->t->scanner != TOK_SCAN_NONE)
+        return scan_gap(enc, (struct str){enc->w.p, enc->w.n}, 0, enc->w.n, 1), ERR_OK;
+    TRY(tok_pretokenize(enc->t, enc->re, &enc->w, &enc->tmp, gap_begin, e));
+    if (is_mapped(enc->t))
+        unmap(enc);
+    for (int64_t i = 0; i < enc->w.n_cuts; i++)
+        put_piece(enc, enc->w.cut[i]);
+    return ERR_OK;
 }
 
 /* 1 when the normalizer would leave s as it is and a scanner may run over it. */
 static int can_scan(const struct tok_enc *enc, struct str s)
 {
     const struct tok *t = enc->t;
-    if (t->scanner == TOK_SCAN_NONE || enc->fn)
+    if (t->scanner == TOK_SCAN_NONE)
         return 0;
     for (int i = 0; i < t->n_norm; i++)
         if (t->norm[i].kind != TOK_NORM_FORM || !(enc->ascii || uni_is_form(s, t->norm[i].form)))
@@ -270,7 +295,7 @@ static void scan_raw_gap(struct tok_enc *enc, int64_t b, int64_t e, int picky)
 {
     struct str text = enc->in->text;
     if (enc->t->normed.n == 0) {
-        scan_gap(enc, text, b, e);
+        scan_gap(enc, text, b, e, 0);
         return;
     }
     enc->gap = b;
@@ -280,7 +305,7 @@ static void scan_raw_gap(struct tok_enc *enc, int64_t b, int64_t e, int picky)
         if (g.token >= 0)
             put_added(enc, g.token, b + g.b, b + g.e);
         else
-            scan_gap(enc, text, b + g.b, b + g.e);
+            scan_gap(enc, text, b + g.b, b + g.e, 0);
     }
 }
 

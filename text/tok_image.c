@@ -10,7 +10,7 @@
 #include <xxhash.h>
 
 /* Raise with any change of the layout, of the sections or of how they are built. */
-enum { IMAGE_VERSION = 3, ALIGN = 64 };
+enum { IMAGE_VERSION = 4, ALIGN = 64 };
 
 struct head {
     char magic[8];
@@ -112,7 +112,7 @@ static int sizes_agree(const struct head *h, int64_t file_bytes)
             return 0;
     return h->n_ids >= 0 && h->n_ids <= TOK_MAX_IDS && h->n[TOK_S_name_at] == h->n_ids + 1 && h->n[TOK_S_text_at] == h->n_ids + 1 &&
            h->n[TOK_S_flags] == h->n_ids && h->n[TOK_S_made] == h->n_merges && h->n[TOK_S_two] == 65536 && h->n[TOK_S_byte_id] == 256 &&
-           power_of_two(h->n[TOK_S_find]) && power_of_two(h->n[TOK_S_pair]) && h->unk < h->n_ids;
+           power_of_two(h->n[TOK_S_find]) && power_of_two(h->n[TOK_S_pair]) && power_of_two(h->n[TOK_S_maybe]) && h->unk < h->n_ids;
 }
 
 err_code tok_image_parse(const char *p, int64_t n, struct tok_image *im, struct err *e)

@@ -88,23 +88,43 @@ static void put_changed(struct tok_work *dst, const struct tok_work *src, int64_
         *at += utf8_decode((struct str){src->p, src->n}, *at, &c);
 }
 
+/* One stretch of src, as uni_next_change gives it. */
+static void stretch_to_form(struct tok_work *dst, const struct tok_work *src, int64_t b, int64_t e, enum uni_form form)
+{
+    enum { FEW = 32 };
+    uint32_t few[FEW], *in = few;
+    struct uni_cp few_out[FEW * 18], *out = few_out;
+    int64_t n = 0, at = b;
+    if (e - b > FEW) {
+        in = malloc((size_t)(e - b) * sizeof *in);
+        out = malloc((size_t)uni_form_room(e - b) * sizeof *out);
+        if (!in || !out)
+            BUG("out of memory to normalize %lld bytes", (long long)(e - b));
+    }
+    for (int64_t i = b; i < e; n++)
+        i += uni_next(src->p + i, &in[n]);
+    int64_t m = uni_to_form(in, n, form, out);
+    for (int64_t i = 0; i < m; i++)
+        put_changed(dst, src, &at, out[i]);
+    if (in != few) {
+        free(in);
+        free(out);
+    }
+}
+
 static void to_form(struct tok_work *w, struct tok_work *tmp, enum uni_form form)
 {
-    if (uni_is_form((struct str){w->p, w->n}, form))
+    struct str s = {w->p, w->n};
+    int64_t done = 0, b, e;
+    if (!uni_next_change(s, form, 0, &b, &e))
         return;
-    uint32_t *in = malloc((size_t)w->n * sizeof *in);
-    struct uni_cp *out = malloc((size_t)uni_form_room(w->n) * sizeof *out);
-    int64_t n = 0, at = 0;
-    if (!in || !out)
-        BUG("out of memory to normalize %lld bytes", (long long)w->n);
-    for (int64_t i = 0; i < w->n; n++)
-        i += utf8_decode((struct str){w->p, w->n}, i, &in[n]);
-    int64_t m = uni_to_form(in, n, form, out);
     tok_work_begin(tmp, w->align);
-    for (int64_t i = 0; i < m; i++)
-        put_changed(tmp, w, &at, out[i]);
-    free(in);
-    free(out);
+    do {
+        tok_work_copy(tmp, w, done, b);
+        stretch_to_form(tmp, w, b, e, form);
+        done = e;
+    } while (uni_next_change(s, form, done, &b, &e));
+    tok_work_copy(tmp, w, done, w->n);
     swap(w, tmp);
 }
 

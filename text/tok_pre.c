@@ -315,20 +315,18 @@ static err_code read_split(struct tok *t, const json_t *v, struct tok_pre *f, st
     } else {
         f->kind = TOK_PRE_SPLIT;
         TRY(json_need_str(pattern, "Regex", &s, e));
-        TRY(tok_re_new(s, &f->re, e));
     }
     f->pattern = tok_keep(t, s);
     return ERR_OK;
 }
 
-static err_code read_byte_level(struct tok *t, const json_t *v, struct tok_pre *f, struct err *e)
+static err_code read_byte_level(const json_t *v, struct tok_pre *f, struct err *e)
 {
     *f = (struct tok_pre){.kind = TOK_PRE_BYTES, .prefix_space = 1, .use_regex = 1};
     TRY(json_opt_bool(v, "add_prefix_space", &f->prefix_space, e));
     TRY(json_opt_bool(v, "use_regex", &f->use_regex, e));
     f->pattern = STR(TOK_RE_GPT2);
-    (void)t;
-    return f->use_regex ? tok_re_new(f->pattern, &f->re, e) : ERR_OK;
+    return ERR_OK;
 }
 
 static err_code read_metaspace(struct tok *t, const json_t *v, struct tok_pre *f, struct err *e)
@@ -405,11 +403,22 @@ static err_code read_pre(struct tok *t, const json_t *v, int depth, struct err *
     if (str_eq(type, STR("Split")))
         return read_split(t, v, f, e);
     if (str_eq(type, STR("ByteLevel")))
-        return read_byte_level(t, v, f, e);
+        return read_byte_level(v, f, e);
     if (str_eq(type, STR("Metaspace")))
         return read_metaspace(t, v, f, e);
     TRY(read_chars(v, type, f, &known, e));
     return known ? ERR_OK : err_set(e, ERR_UNSUPPORTED, "pre-tokenizer \"%.*s\" is not supported", STR_ARG(type));
+}
+
+/* The patterns, for the general engine; a scanner does without. */
+err_code tok_pre_compile(struct tok *t, struct err *e)
+{
+    for (int i = 0; i < t->n_pre; i++) {
+        struct tok_pre *f = &t->pre[i];
+        if (!f->re && (f->kind == TOK_PRE_SPLIT || (f->kind == TOK_PRE_BYTES && f->use_regex)))
+            TRY(tok_re_new(f->pattern, &f->re, e));
+    }
+    return ERR_OK;
 }
 
 err_code tok_open_pre(struct tok *t, const json_t *v, struct err *e)
@@ -428,5 +437,5 @@ err_code tok_open_pre(struct tok *t, const json_t *v, struct err *e)
         t->pre[i].map = i + 1 < t->n_pre;
     }
     t->scanner = (int)tok_scan_for(t->pre, t->n_pre);
-    return ERR_OK;
+    return t->scanner == TOK_SCAN_NONE ? tok_pre_compile(t, e) : ERR_OK;
 }

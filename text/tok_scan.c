@@ -1,8 +1,13 @@
 #include "text/tok_scan.h"
 
 #include <pthread.h>
+#include <stdlib.h>
 
 #include "text/tok_patterns.h"
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 /* ---- classes ------------------------------------------------------------------------------ */
 
@@ -30,17 +35,26 @@ static uint8_t bits_of(uint32_t c)
 {
     uint8_t b = uni_in(c, UNI_BIT(Lu) | UNI_BIT(Lt)) ? UP : uni_in(c, UNI_BIT(Ll)) ? LOW : uni_in(c, UNI_BIT(Lm) | UNI_BIT(Lo)) ? BOTH : 0;
     b |= uni_in(c, UNI_M) ? MARK : uni_in(c, UNI_N) ? NUM : uni_in(c, UNI_P | UNI_S) ? PUNCT : 0;
-    return (uint8_t)(b | (uni_is_space(c) ? SPACE : 0) | (uni_is_han(c) ? HAN : 0));
+    return (uint8_t)(b | (uni_is_space(c) ? SPACE : 0));
+}
+
+static void mark_han(void *han, uint32_t first, uint32_t last)
+{
+    memset((uint8_t *)han + first, HAN, last - first + 1);
 }
 
 static void fill_classes(void)
 {
     int n = 0;
+    uint8_t *han = calloc(PAGES, 256);
+    if (!han)
+        BUG("out of memory for character classes");
+    uni_property(STR("Han"), mark_han, han);
     for (uint32_t page = 0; page < PAGES; page++) {
         uint8_t row[256];
         int same = 0;
         for (uint32_t i = 0; i < 256; i++)
-            row[i] = bits_of(page << 8 | i);
+            row[i] = bits_of(page << 8 | i) | han[page << 8 | i];
         while (same < n && memcmp(cls.of[same], row, 256))
             same++;
         if (same == n) {
@@ -50,6 +64,7 @@ static void fill_classes(void)
         cls.page[page] = (uint8_t)same;
     }
     memcpy(cls.ascii, cls.of[cls.page[0]], ASCII_N);
+    free(han);
 }
 
 static void classes_ready(void)
@@ -87,10 +102,30 @@ INLINE int is_newline(uint8_t b)
     return b == '\n' || b == '\r';
 }
 
+/* Behind the ASCII letters at i, 16 at a time where they can be read. */
+INLINE int64_t ascii_letters(const uint8_t *p, int64_t i, int64_t n)
+{
+#ifdef __SSE2__
+    while (i + 16 <= n) {
+        __m128i x = _mm_or_si128(_mm_loadu_si128((const __m128i *)(const void *)(p + i)), _mm_set1_epi8(0x20));
+        __m128i from_a = _mm_add_epi8(x, _mm_set1_epi8((char)(0x80 - 'a'))); /* 'a'..'z' to the 26 lowest signed values */
+        unsigned other = (unsigned)_mm_movemask_epi8(_mm_cmpgt_epi8(from_a, _mm_set1_epi8((char)(0x80 + 25))));
+        if (other)
+            return i + __builtin_ctz(other);
+        i += 16;
+    }
+#endif
+    while (i < n && (uint8_t)((p[i] | 32) - 'a') < 26)
+        i++;
+    return i;
+}
+
 /* End of the run of characters with any of the bits. */
 INLINE int64_t run_of(const uint8_t *p, int64_t i, int64_t n, unsigned bits)
 {
     int w;
+    if ((bits & LETTER) == LETTER)
+        i = ascii_letters(p, i, n);
     while (i < n && (class_at(p, i, &w) & bits))
         i += w;
     return i;
@@ -291,6 +326,8 @@ INLINE int64_t ds3_run(const uint8_t *p, int64_t i, int64_t n, unsigned bits, in
 {
     int w;
     unsigned c;
+    if (bits & LETTER && !cjk)
+        i = ascii_letters(p, i, n);
     while (i < n && ((c = class_at(p, i, &w)) & bits) && !ds3_border(p, i, c, cjk))
         i += w;
     return i;
@@ -323,10 +360,7 @@ INLINE int64_t ds3_match(const uint8_t *p, int64_t i, int64_t n, unsigned c, int
     int border = i + w < n && ds3_border(p, i + w, next, cjk);
     if (c & PUNCT) {
         if (p[i] < 0x80 && i + 1 < n && ascii_letter(p[i + 1])) {
-            int64_t e = i + 2;
-            while (e < n && ascii_letter(p[e]))
-                e++;
-            return e;
+            return ascii_letters(p, i + 2, n);
         }
         return newlines(p, ds3_run(p, i + w, n, PUNCT, cjk), n, 0);
     }

@@ -74,6 +74,8 @@ static err_code open_stages(struct tok_trainer *tr, struct err *e)
     json_t *norm = tr->scheme->nfc ? json_pack("{s:s}", "type", "NFC") : NULL;
     err_code rc = tok_open_pre(&tr->t, pre, e);
     if (rc == ERR_OK)
+        rc = tok_pre_compile(&tr->t, e); /* a Split without ByteLevel behind it has no scanner, but may get one */
+    if (rc == ERR_OK)
         rc = tok_open_norm(&tr->t, norm, e);
     json_decref(pre);
     json_decref(norm);

@@ -44,27 +44,6 @@ int uni_is_punct(uint32_t c)
     return lo < UNI_PUNCT_N && c >= uni_punct[2 * lo];
 }
 
-static int script_of(uint32_t c)
-{
-    int lo = 0, hi = UNI_SCRIPT_RUNS;
-    while (hi - lo > 1) {
-        int mid = (lo + hi) / 2;
-        if (uni_script_from[mid] <= c)
-            lo = mid;
-        else
-            hi = mid;
-    }
-    return uni_script_is[lo];
-}
-
-int uni_is_han(uint32_t c)
-{
-    static const uint32_t common[][2] = {{0x4E00, 0x9FFF}, {0x3400, 0x4DBF}};
-    if (c < 0x2E80)
-        return 0;
-    return in_ranges(c, common, 2) || !strcmp(uni_script_name[script_of(c)], "Han");
-}
-
 static int64_t key_at(const uint32_t *keys, int64_t n, uint32_t c)
 {
     int64_t lo = 0, hi = n;
@@ -204,22 +183,53 @@ static int ccc(uint32_t c)
     return uni_ccc_of[uni_ccc_page[c >> 8] << 8 | (c & 255)];
 }
 
-static int looks_slow(uint32_t c, int bit)
+/* 1 when c may take part in a change: it has a combining class, may join the character before, or is not its own form. */
+static int may_change(uint32_t c, enum uni_form form)
 {
-    return uni_slow_of[uni_slow_page[c >> 8] << 8 | (c & 255)] & bit;
+    int bit = form == UNI_NFKC || form == UNI_NFKD ? 2 : 1;
+    if (uni_slow_of[uni_slow_page[c >> 8] << 8 | (c & 255)] & bit)
+        return 1;
+    return (form == UNI_NFD || form == UNI_NFKD) && ((c >= S_BASE && c < S_BASE + S_N) || key_at(uni_nfd_key, UNI_NFD_N, c) >= 0);
 }
 
-/* s[b, e) begins with a character that nothing before it can change and ends before another one: is it its own normal form? */
-static int same_as_form(struct str s, int64_t b, int64_t e, enum uni_form form)
+int uni_next_change(struct str s, enum uni_form form, int64_t at, int64_t *b, int64_t *e)
+{
+    int64_t before = at; /* the last character that nothing before it can change */
+    for (int64_t i = at, next; i < s.n; i = next) {
+        uint32_t c;
+        next = i + uni_next(s.p + i, &c);
+        if (c < 0x80) {
+            next = uni_ascii(s, next);
+            before = next - 1;
+            continue;
+        }
+        if (!may_change(c, form)) {
+            before = i;
+            continue;
+        }
+        while (next < s.n) {
+            int w = uni_next(s.p + next, &c);
+            if (!may_change(c, form))
+                break;
+            next += w;
+        }
+        *b = before;
+        *e = next;
+        return 1;
+    }
+    return 0;
+}
+
+static int same_as_form(struct str s, enum uni_form form)
 {
     enum { MAX = 40 };
     uint32_t in[MAX] = {0};
     struct uni_cp out[MAX * 18];
     int64_t n = 0, m;
-    while (b < e) {
+    for (int64_t i = 0; i < s.n;) {
         if (n == MAX)
             return 0;
-        b += uni_next(s.p + b, &in[n++]);
+        i += uni_next(s.p + i, &in[n++]);
     }
     m = uni_to_form(in, n, form, out);
     for (int64_t i = 0; i < n && m == n; i++)
@@ -228,33 +238,12 @@ static int same_as_form(struct str s, int64_t b, int64_t e, enum uni_form form)
     return m == n;
 }
 
+/* Marks are the rule in many scripts: only the stretches with one are looked at. */
 int uni_is_form(struct str s, enum uni_form form)
 {
-    int bit = form == UNI_NFKC || form == UNI_NFKD ? 2 : 1, decomposed = form == UNI_NFD || form == UNI_NFKD;
-    int64_t before = 0; /* the last character that is stable */
-    for (int64_t i = 0, next; i < s.n; i = next) {
-        uint32_t c;
-        next = i + uni_next(s.p + i, &c);
-        if (c < 0x80) {
-            next = uni_ascii(s, next);
-            before = next - 1;
-            continue;
-        }
-        if (decomposed && ((c >= S_BASE && c < S_BASE + S_N) || key_at(uni_nfd_key, UNI_NFD_N, c) >= 0))
+    for (int64_t at = 0, b, e; uni_next_change(s, form, at, &b, &e); at = e)
+        if (!same_as_form(str_sub(s, b, e), form))
             return 0;
-        if (!looks_slow(c, bit)) {
-            before = i;
-            continue;
-        }
-        while (next < s.n) { /* marks are the rule in many scripts: look at this stretch alone */
-            int w = uni_next(s.p + next, &c);
-            if (!looks_slow(c, bit))
-                break;
-            next += w;
-        }
-        if (!same_as_form(s, before, next, form))
-            return 0;
-    }
     return 1;
 }
 

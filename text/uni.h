@@ -55,7 +55,6 @@ static inline int uni_next(const char *text, uint32_t *c)
 int uni_is_space(uint32_t c); /* White_Space, 25 code points */
 int uni_is_word(uint32_t c);  /* \w of Rust's regex crate: flags of added tokens, Whitespace splitter */
 int uni_is_punct(uint32_t c); /* what the Punctuation splitter splits on */
-int uni_is_han(uint32_t c);
 int uni_lower(uint32_t c, uint32_t out[3]); /* count; 1 and itself for most */
 
 /* Ranges of a property by the name a pattern uses: "L", "Lu", "Letter", "Han", "IsHan", "alpha", ...; case, spaces, '-' and
@@ -65,8 +64,11 @@ int uni_property(struct str name, uni_range_fn *fn, void *ctx);
 void uni_ranges_word(int in_class, uni_range_fn *fn, void *ctx); /* \w of Oniguruma, outside or inside brackets */
 
 enum uni_form { UNI_NFC, UNI_NFD, UNI_NFKC, UNI_NFKD };
-/* 1 when a quick look shows that s is in the form already (0: unknown). s is valid UTF-8. */
+/* 1 when s is in the form already (0: perhaps not). s is valid UTF-8. */
 int uni_is_form(struct str s, enum uni_form form);
+/* The next stretch [*b, *e) from `at` on that the form may change: it begins with a character that nothing before it touches and
+ * ends before another such. 0: none, the rest stays as it is. */
+int uni_next_change(struct str s, enum uni_form form, int64_t at, int64_t *b, int64_t *e);
 
 /* One code point of a normal form, with what the reference library says about its origin: `change` > 0 was inserted,
  * 0 replaces one code point, < 0 replaces 1 - change of them. */

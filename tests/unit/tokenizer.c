@@ -251,6 +251,93 @@ static void invalid_text(void **state)
     tok_free(t);
 }
 
+static void put_base64(struct sbuf *b, const char *s)
+{
+    static const char d[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *p = (const unsigned char *)s;
+    size_t n = *s ? strlen(s) : 1;
+    for (size_t i = 0; i < n; i += 3) {
+        uint32_t v = (uint32_t)p[i] << 16 | (i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0) | (i + 2 < n ? p[i + 2] : 0);
+        for (int k = 0; k < 4; k++)
+            sbuf_addc(b, i + (size_t)k < n + 1 ? d[v >> (18 - 6 * k) & 63] : '=');
+    }
+}
+
+/* Ranks decide, any two neighbours may merge, and a token is taken whole even when no merges lead to it. */
+static void rank_files(void **state)
+{
+    static const char *const joined[] = {"bc", "ab", " a", "abc", " x", "xyzw"};
+    struct sbuf b;
+    struct tok *t;
+    struct tok_enc *enc;
+    struct tok_ids ids = {0};
+    struct err w = {0};
+    char path[200];
+    (void)state;
+    sbuf_init(&b, 1 << 20);
+    for (int i = 0; i < 256 + 6; i++) {
+        char one[2] = {(char)i, 0};
+        put_base64(&b, i < 256 ? one : joined[i - 256]);
+        sbuf_addf(&b, " %d\n", i);
+    }
+    snprintf(path, sizeof path, "%s/some.ranks", dir);
+    MUST(file_write_atomic(path, sbuf_str(&b), e));
+    assert_int_equal(tok_load_tiktoken(path, NULL, &t, &w), ERR_USAGE);
+    assert_non_null(strstr(w.msg, "cl100k_base"));
+    MUST(tok_load_tiktoken(path, "r50k_base", &t, e));
+    MUST(tok_enc_new(t, &enc, e));
+    MUST(tok_encode(enc, &(struct tok_text){.text = STR("abc abcab xyzw<|endoftext|>")}, &ids, e));
+    numbers(&b, &ids, 0);
+    assert_string_equal(b.p, "259 258 256 257 260 121 122 119 50256"); /* "abc" is taken whole; " abcab" merges bc first */
+    decodes_to(t, &ids, 0, STR("abc abcab xyzw<|endoftext|>"));
+    MUST(tok_encode(enc, &(struct tok_text){.text = STR("xyzw")}, &ids, e));
+    assert_int_equal(ids.n, 1);
+    assert_int_equal(tok_eos(t), 50256);
+    tok_ids_release(&ids);
+    tok_enc_free(enc);
+    tok_free(t);
+    sbuf_clear(&b);
+    sbuf_adds(&b, "IQ== 0\nIQ== 0\n");
+    MUST(file_write_atomic(path, sbuf_str(&b), e));
+    assert_int_equal(tok_load_tiktoken(path, "r50k_base", &t, &w), ERR_DATA);
+    assert_non_null(strstr(w.msg, ":2:"));
+    sbuf_release(&b);
+}
+
+/* A damaged, cut or foreign image is refused and the file is read again. */
+static void cache_images(void **state)
+{
+    char cache[200], file[400], model[200];
+    struct hash128 first = {0, 0};
+    (void)state;
+    snprintf(cache, sizeof cache, "%s/cache", dir);
+    snprintf(model, sizeof model, "%s/qwen2-0", dir);
+    tok_free(trained("qwen2", 500, 0));
+    setenv("HONE_CACHE", cache, 1);
+    for (int round = 0; round < 4; round++) {
+        struct tok *t;
+        MUST(tok_load(model, &t, e));
+        if (round == 0)
+            first = tok_hash(t);
+        assert_true(hash_eq(first, tok_hash(t)));
+        tok_free(t);
+        snprintf(file, sizeof file, "ls %s/tok-*.bin", cache);
+        FILE *f = popen(file, "r");
+        assert_non_null(fgets(file, sizeof file, f));
+        pclose(f);
+        file[strcspn(file, "\n")] = 0;
+        if (round == 1)
+            assert_int_equal(truncate(file, 1000), 0);
+        if (round == 2) {
+            f = fopen(file, "r+");
+            fseek(f, 3000, SEEK_SET);
+            fputs("damage", f);
+            fclose(f);
+        }
+    }
+    setenv("HONE_CACHE", "", 1);
+}
+
 /* ---- streams and threads ------------------------------------------------------------------ */
 
 static void streams_like_whole(void **state)
@@ -340,7 +427,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trips), cmocka_unit_test(order_of_texts), cmocka_unit_test(special_tokens), cmocka_unit_test(every_setting),
-        cmocka_unit_test(refuses_by_name), cmocka_unit_test(invalid_text), cmocka_unit_test(streams_like_whole), cmocka_unit_test(threads_give_the_same),
+        cmocka_unit_test(refuses_by_name), cmocka_unit_test(invalid_text), cmocka_unit_test(rank_files), cmocka_unit_test(cache_images), cmocka_unit_test(streams_like_whole), cmocka_unit_test(threads_give_the_same),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
