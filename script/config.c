@@ -379,7 +379,7 @@ static err_code load_file(struct cfg *c, const char *path, struct err *e)
     struct load f = {.path = path, .mem = c->set.mem};
     struct script *s;
     sbuf_init(&f.text, CFG_FILE_MAX);
-    err_code rc = script_open(&s, &(struct script_limits){.instructions = 20000000}, e);
+    err_code rc = script_open(&s, &(struct script_limits){.memory_bytes = 16 << 20, .instructions = 5000000}, e);
     if (rc == ERR_OK) {
         rc = script_protected(s, run_config, &f, e);
         if (rc != ERR_OK)
