@@ -165,6 +165,19 @@ static const char *type_name(const json_t *v)
     }
 }
 
+/* The shortest of 15, 16 and 17 digits that reads back as x: 0.1 stays 0.1. */
+static void add_number(struct sbuf *b, double x)
+{
+    char text[40];
+    double back = 0;
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, x);
+        if (str_to_f64(str_of(text), &back) && back == x)
+            break;
+    }
+    sbuf_adds(b, text);
+}
+
 static void add_scalar(struct sbuf *b, const json_t *v)
 {
     if (json_is_string(v))
@@ -172,7 +185,7 @@ static void add_scalar(struct sbuf *b, const json_t *v)
     else if (json_is_integer(v))
         sbuf_addf(b, "%lld", (long long)json_integer_value(v));
     else if (json_is_real(v))
-        sbuf_addf(b, "%.17g", json_real_value(v));
+        add_number(b, json_real_value(v));
     else
         sbuf_adds(b, json_is_true(v) ? "true" : "false");
 }
@@ -384,6 +397,8 @@ static err_code load_file(struct cfg *c, const char *path, struct err *e)
         rc = script_protected(s, run_config, &f, e);
         if (rc != ERR_OK)
             rc = e->code = f.e.code ? f.e.code : ERR_USAGE;
+        if (rc != ERR_OK && !strstr(e->msg, path)) /* a value that no option can hold */
+            err_ctx(e, "%s", path);
         script_close(s);
     }
     f.path = path;
@@ -459,8 +474,10 @@ err_code cfg_from_text(struct str text, const char *source, struct cfg *c, struc
 
 static void add_value(struct sbuf *b, const struct cfg *c, int i)
 {
-    const char *s = kinds[i] == STR ? *(const char *const *)((const char *)c + defs[i].offset) : "";
-    if (s[0] == '"' || strpbrk(s, "\n\r"))
+    const char *slot = (const char *)c + defs[i].offset, *s = kinds[i] == STR ? *(const char *const *)slot : "";
+    if (kinds[i] == NUM)
+        add_number(b, *(const double *)slot);
+    else if (s[0] == '"' || strpbrk(s, "\n\r"))
         json_put_str(b, str_of(s));
     else
         opt_value(b, &c->set, &defs[i]);

@@ -133,6 +133,8 @@ static void bad_input_is_named(void **state)
         {"function helper() end", "'helper' is a function: helpers must be local"},
         {"return 3", "a table of sections as the file's result expected"},
         {"return { { } }", "expected sections by name"},
+        {"return {\n train = { lr = 1e-3,\n  lrr = 2 } }", "x.lua:3: unknown option 'train.lrr'"},
+        {"data = { sources = { 'a', b = 1 } }", "x.lua: a table has numbers as keys but is no list"},
         {"train = { lr = 0/0 }", "NaN is no JSON number"},
         {"train = {\n lr = }", "x.lua:2: unexpected symbol near '}'"},
         {"while true do end", "instruction limit"},
@@ -174,8 +176,9 @@ static void text_reads_back(void **state)
     assert_string_equal(d.model.path, "\"q\"");
     sbuf_clear(&b);
     cfg_text_changed(&c, &b);
-    assert_non_null(strstr(b.p, "train.lr=0.33333333333333331  # "));
+    assert_non_null(strstr(b.p, "train.lr=0.3333333333333333  # "));
     assert_non_null(strstr(b.p, "g.lua:2\n"));
+    assert_non_null(strstr(b.p, "data.sources=a:0.1  # "));
     assert_non_null(strstr(b.p, "grpo.kl_kind=k2  # "));
     assert_non_null(strstr(b.p, "grpo.kl_coef=0.05"));
     assert_non_null(strstr(b.p, "# grpo.preset=rloo\n"));
