@@ -10,6 +10,7 @@
 #define HONE_TEXT_TMPL_H
 
 #include <stdint.h>
+#include <string.h>
 
 #include "core/arena.h"
 #include "core/err.h"
@@ -302,6 +303,11 @@ static inline void *tmpl_mem(struct tmpl_run *r, int64_t bytes)
     char *p = r->mem.at;
     r->mem.at += bytes;
     return p;
+}
+static inline void tmpl_copy(void *to, const void *from, size_t n)
+{
+    if (n) /* empty arrays may be NULL, which memcpy does not take */
+        memcpy(to, from, n);
 }
 err_code tmpl_full(struct tmpl_run *r); /* ERR_LIMIT: memory */
 #define MEM(r, p, count)                                                          \

@@ -62,7 +62,7 @@ static err_code add(struct tmpl_run *r, const struct big *a, const struct big *b
         if (b->n)
             c->d[a->n] = mpn_add(c->d, a->d, a->n, b->d, b->n);
         else
-            memcpy(c->d, a->d, (size_t)a->n * 8), c->d[a->n] = 0;
+            tmpl_copy(c->d, a->d, (size_t)a->n * 8), c->d[a->n] = 0;
     } else {
         int order = cmp_abs(a, b), neg = a->neg;
         if (order < 0) {
@@ -76,7 +76,7 @@ static err_code add(struct tmpl_run *r, const struct big *a, const struct big *b
         if (b->n)
             mpn_sub(c->d, a->d, a->n, b->d, b->n);
         else
-            memcpy(c->d, a->d, (size_t)a->n * 8);
+            tmpl_copy(c->d, a->d, (size_t)a->n * 8);
     }
     *out = normal(c);
     return ERR_OK;
@@ -110,7 +110,7 @@ static err_code divmod(struct tmpl_run *r, const struct big *a, const struct big
     if (cmp_abs(a, b) < 0) {
         *quot = v_int(0);
         TRY(new_big(r, a->n, &m));
-        memcpy(m->d, a->d, (size_t)a->n * 8);
+        tmpl_copy(m->d, a->d, (size_t)a->n * 8);
     } else {
         TRY(new_big(r, a->n - b->n + 1, &q));
         TRY(new_big(r, b->n, &m));
@@ -222,7 +222,7 @@ err_code tmpl_big_text(struct tmpl_run *r, struct build *out, struct val v, int 
     if (base == 10 && room > MAX_DIGITS + 2)
         return tmpl_fail(r, "ValueError", "Exceeds the limit (%d digits) for integer string conversion", MAX_DIGITS);
     TRY(new_big(r, b->n + 1, &copy));
-    memcpy(copy->d, b->d, (size_t)b->n * 8);
+    tmpl_copy(copy->d, b->d, (size_t)b->n * 8);
     MEM(r, digits, room + 64);
     size_t n = mpn_get_str(digits, base, copy->d, b->n), from = 0;
     while (from + 1 < n && digits[from] == 0)

@@ -184,7 +184,7 @@ static err_code g_cycler(struct tmpl_run *r, const struct val *self, const struc
     MEM(r, c, 1);
     *c = (struct cycler){.n = in->n};
     MEM(r, c->at, in->n);
-    memcpy(c->at, in->pos, sizeof *c->at * (size_t)in->n);
+    tmpl_copy(c->at, in->pos, sizeof *c->at * (size_t)in->n);
     *out = (struct val){.tag = T_CYCLER, .cycler = c};
     return ERR_OK;
 }

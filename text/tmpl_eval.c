@@ -70,8 +70,8 @@ static err_code add_star(struct tmpl_run *r, struct frame *f, const struct node 
     TRY(tmpl_list(r, v, &v));
     struct val *pos;
     MEM(r, pos, in->n + v.seq->n + 1);
-    memcpy(pos, in->pos, sizeof *pos * (size_t)in->n);
-    memcpy(pos + in->n, v.seq->at, sizeof *pos * (size_t)v.seq->n);
+    tmpl_copy(pos, in->pos, sizeof *pos * (size_t)in->n);
+    tmpl_copy(pos + in->n, v.seq->at, sizeof *pos * (size_t)v.seq->n);
     in->pos = pos;
     in->n += (int)v.seq->n;
     return v.seq->n > 10000 ? tmpl_limit(r, "arguments") : ERR_OK;
@@ -87,7 +87,7 @@ static err_code add_starstar(struct tmpl_run *r, struct frame *f, const struct n
     if (v.dict->n > 10000)
         return tmpl_limit(r, "arguments");
     MEM(r, kw, in->nkw + (int)v.dict->n + 1);
-    memcpy(kw, in->kw, sizeof *kw * (size_t)in->nkw);
+    tmpl_copy(kw, in->kw, sizeof *kw * (size_t)in->nkw);
     for (uint32_t i = 0; i < v.dict->n; i++) {
         struct val k = v.dict->at[i].k;
         struct str s;

@@ -60,7 +60,7 @@ struct str tmpl_p_keep(struct parser *p, struct str s)
     if (!c)
         return (struct str){"", 0};
     if (s.n)
-        memcpy(c, s.p, (size_t)s.n);
+        tmpl_copy(c, s.p, (size_t)s.n);
     return (struct str){c, s.n};
 }
 
@@ -93,7 +93,7 @@ err_code tmpl_p_push(struct parser *p, struct nodes *l, struct node *n)
         if (!at)
             return err_set(p->e, ERR_LIMIT, "%s: template is too large", p->t->name);
         if (l->n)
-            memcpy(at, l->at, sizeof *at * (size_t)l->n);
+            tmpl_copy(at, l->at, sizeof *at * (size_t)l->n);
         l->at = at;
         l->cap = cap;
     }
@@ -132,7 +132,7 @@ static err_code p_strings(struct parser *p, struct node **out)
         text = (struct str){c, 0};
         for (int i = from; i < p->at; i++) {
             if (p->tok[i].text.n)
-                memcpy(c + text.n, p->tok[i].text.p, (size_t)p->tok[i].text.n);
+                tmpl_copy(c + text.n, p->tok[i].text.p, (size_t)p->tok[i].text.n);
             text.n += p->tok[i].text.n;
         }
     }
@@ -325,7 +325,7 @@ static err_code push_kw(struct parser *p, struct call_parts *c, struct str k, st
     if (!kw)
         return err_set(p->e, ERR_LIMIT, "%s: template is too large", p->t->name);
     if (c->nkw)
-        memcpy(kw, c->kw, sizeof *kw * (size_t)c->nkw);
+        tmpl_copy(kw, c->kw, sizeof *kw * (size_t)c->nkw);
     for (int i = 0; i < c->nkw; i++)
         if (str_eq(kw[i].k, k))
             return tmpl_p_fail(p, p_cur(p)->line, "keyword argument repeated: %.*s", STR_ARG(k));

@@ -114,7 +114,7 @@ static err_code copy_list(struct tmpl_run *r, struct val v, struct val *out)
     struct val list;
     TRY(tmpl_list(r, v, &list));
     TRY(tmpl_seq_new(r, T_LIST, list.seq->n, out));
-    memcpy(out->seq->at, list.seq->at, (size_t)list.seq->n * sizeof(struct val));
+    tmpl_copy(out->seq->at, list.seq->at, (size_t)list.seq->n * sizeof(struct val));
     return ERR_OK;
 }
 
@@ -135,7 +135,7 @@ static err_code multi_key(struct tmpl_run *r, struct val item, struct val attrib
         TRY(fold(r, sensitive, &keys[n++]));
     }
     TRY(tmpl_seq_new(r, T_LIST, n, out));
-    memcpy(out->seq->at, keys, sizeof *keys * (size_t)n);
+    tmpl_copy(out->seq->at, keys, sizeof *keys * (size_t)n);
     return ERR_OK;
 }
 
@@ -388,7 +388,7 @@ static err_code next_batch(struct tmpl_run *r, struct iter *g, struct val *out, 
             struct val *old = at;
             cap *= 2;
             MEM(r, at, cap + 1);
-            memcpy(at, old, (size_t)n * sizeof *at);
+            tmpl_copy(at, old, (size_t)n * sizeof *at);
         }
         at[n++] = v;
     }
@@ -422,7 +422,7 @@ static err_code next_slice(struct tmpl_run *r, struct iter *g, struct val *out, 
     g->i++;
     *more = 1;
     TRY(tmpl_seq_new(r, T_LIST, count + fill, out));
-    memcpy(out->seq->at, g->arg[0].seq->at + from, (size_t)count * sizeof(struct val));
+    tmpl_copy(out->seq->at, g->arg[0].seq->at + from, (size_t)count * sizeof(struct val));
     if (fill)
         out->seq->at[count] = g->arg[2];
     return ERR_OK;

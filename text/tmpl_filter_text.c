@@ -191,7 +191,7 @@ static err_code f_format(struct tmpl_run *r, const struct val *self, const struc
             TRY(tmpl_dict_put(r, arg.dict, tmpl_view(in->kw[i].k.p, in->kw[i].k.n), in->kw[i].v));
     } else {
         TRY(tmpl_seq_new(r, T_TUPLE, in->n, &arg));
-        memcpy(arg.seq->at, in->pos, sizeof(struct val) * (size_t)in->n);
+        tmpl_copy(arg.seq->at, in->pos, sizeof(struct val) * (size_t)in->n);
     }
     return tmpl_percent(r, fmt, arg, out);
 }

@@ -63,7 +63,7 @@ static err_code int_digits(struct tmpl_run *r, struct val v, int base, struct va
         abs = tmpl_mem(r, (int64_t)sizeof *abs + v.big->n * 8);
         if (!abs)
             return tmpl_full(r);
-        memcpy(abs, v.big, sizeof *abs + (size_t)v.big->n * 8);
+        tmpl_copy(abs, v.big, sizeof *abs + (size_t)v.big->n * 8);
         abs->neg = 0;
         TRY(tmpl_big_text(r, &b, (struct val){.tag = T_BIG, .big = abs}, base));
     } else {

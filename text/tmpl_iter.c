@@ -119,7 +119,7 @@ err_code tmpl_list(struct tmpl_run *r, struct val v, struct val *out)
             struct val *old = at;
             cap = cap * 2 + 1;
             MEM(r, at, cap);
-            memcpy(at, old, (size_t)n * sizeof *at);
+            tmpl_copy(at, old, (size_t)n * sizeof *at);
         }
         at[n++] = x;
     }

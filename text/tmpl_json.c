@@ -189,7 +189,7 @@ static err_code unescape(struct jp *j, const char *p, const char *end, char *out
     while (p < end) {
         const char *slash = memchr(p, '\\', (size_t)(end - p)), *hit;
         int64_t n = (slash ? slash : end) - p;
-        memcpy(o, p, (size_t)n);
+        tmpl_copy(o, p, (size_t)n);
         o += n;
         if (!slash)
             break;
@@ -249,7 +249,7 @@ err_code tmpl_jp_string(struct jp *j, struct val *out)
         TRY(unescape(j, j->p, p, mem, &n));
         *out = tmpl_view(mem, n);
     } else {
-        memcpy(mem, j->p, (size_t)n);
+        tmpl_copy(mem, j->p, (size_t)n);
         *out = (struct val){.tag = T_STR, .flags = high & 0x80 ? 0 : VF_ASCII, .n = (uint32_t)n, .s = mem};
     }
     j->p = p + 1;
@@ -283,7 +283,7 @@ static err_code jp_number(struct jp *j, struct val *out)
     if (flt) {
         char *copy;
         MEM(j->r, copy, p - j->p + 1);
-        memcpy(copy, j->p, (size_t)(p - j->p));
+        tmpl_copy(copy, j->p, (size_t)(p - j->p));
         copy[p - j->p] = 0;
         *out = v_float(strtod(copy, NULL));
     } else if (n <= 18) {
@@ -335,7 +335,8 @@ static err_code jp_array(struct jp *j, struct val *out)
     j->p++;
     int64_t n = j->stack->n - base;
     TRY(tmpl_seq_new(j->r, T_LIST, n, out));
-    memcpy(out->seq->at, j->stack->at + base, (size_t)n * sizeof(struct val));
+    if (n)
+        tmpl_copy(out->seq->at, j->stack->at + base, (size_t)n * sizeof(struct val));
     j->stack->n = base;
     return ERR_OK;
 }

@@ -33,7 +33,7 @@ static err_code push(struct lex *x, struct token k)
         if (!p)
             return err_set(x->e, ERR_LIMIT, "%s: template is too large", x->t->name);
         if (x->n)
-            memcpy(p, x->tok, sizeof *p * (size_t)x->n);
+            tmpl_copy(p, x->tok, sizeof *p * (size_t)x->n);
         x->tok = p;
         x->cap = cap;
     }
@@ -393,14 +393,14 @@ static err_code lex_op(struct lex *x)
                 return lex_fail(x, "unexpected '%s', brackets do not match", msg);
         }
         struct token k = {.kind = K_OP, .line = x->line};
-        memcpy(k.op, ops[i], strlen(ops[i]) + 1);
+        tmpl_copy(k.op, ops[i], strlen(ops[i]) + 1);
         x->at += (int64_t)strlen(ops[i]);
         return push(x, k);
     }
     int n = 1;
     tmpl_wtf8(x->s, x->at, &n);
     char shown[8] = {0};
-    memcpy(shown, x->s.p + x->at, (size_t)(n < 5 ? n : 4));
+    tmpl_copy(shown, x->s.p + x->at, (size_t)(n < 5 ? n : 4));
     return lex_fail(x, "unexpected char '%s'", shown);
 }
 

@@ -37,7 +37,7 @@ static err_code add_template(struct tmpl_set *s, struct str name, struct str sou
         int cap = s->cap ? s->cap * 2 : 4;
         struct named *at = ARENA_NEW(&s->mem, struct named, cap);
         if (s->n)
-            memcpy(at, s->at, sizeof *at * (size_t)s->n);
+            tmpl_copy(at, s->at, sizeof *at * (size_t)s->n);
         s->at = at;
         s->cap = cap;
     }

@@ -53,7 +53,9 @@ static err_code read_weights(struct tmpl_run *r, const struct message *g, struct
     t->w0 = (int32_t)m->n_weight;
     if (g->weights.tag == T_MISSING || g->weights.tag == T_NONE)
         return ERR_OK;
-    for (int64_t k = 0; g->weights.tag == T_LIST && k < g->weights.seq->n; k++) {
+    if (g->weights.tag != T_LIST || !g->content.p)
+        return err_set(r->e, ERR_DATA, "messages[%lld].weights is not a list for a content that is text", (long long)i);
+    for (int64_t k = 0; k < g->weights.seq->n; k++) {
         struct val v = g->weights.seq->at[k];
         double w;
         int ok = v.tag == T_LIST && v.seq->n == 3 && v.seq->at[0].tag == T_INT && v.seq->at[1].tag == T_INT && number(v.seq->at[2], &w) &&
@@ -69,8 +71,6 @@ static err_code read_weights(struct tmpl_run *r, const struct message *g, struct
         q->w = (float)w;
         cp = v.seq->at[1].i;
     }
-    if (g->weights.tag != T_LIST || !g->content.p)
-        return err_set(r->e, ERR_DATA, "messages[%lld].weights is not a list for a content that is text", (long long)i);
     t->wn = (int32_t)m->n_weight - t->w0;
     return ERR_OK;
 }
@@ -306,32 +306,32 @@ static float glue_factor(const struct tmpl_run *r, const struct tmpl_mask_opts *
 /* A stretch of content, cut where the message's own weights change. */
 static err_code content_spans(struct tmpl_run *r, const struct turn *t, struct tmpl_span s, int64_t off)
 {
-    const struct weight_at *w = r->mask->weight + t->w0;
-    float base = s.weight;
-    if (t->wn && off < 0)
+    if (!t->wn)
+        return push_span(r, s);
+    if (off < 0)
         return mismatch(r, "has weights for a content that the template changes", s.message);
-    int lo = 0;
-    for (int hi = t->wn; lo < hi;) {
-        int mid = (lo + hi) / 2;
+    const struct weight_at *w = r->mask->weight + t->w0, *end = w + t->wn;
+    for (int64_t lo = 0, hi = t->wn; lo < hi;) { /* to the first that ends behind off */
+        int64_t mid = (lo + hi) / 2;
         if (w[mid].end <= off)
             lo = mid + 1;
         else
             hi = mid;
+        if (lo >= hi)
+            w += lo;
     }
     while (s.begin < s.end) {
         struct tmpl_span part = s;
-        int64_t left = s.end - s.begin, to = lo >= t->wn ? left : w[lo].begin > off ? w[lo].begin - off : w[lo].end - off;
-        int inside = lo < t->wn && w[lo].begin <= off;
+        while (w < end && w->end <= off)
+            w++;
+        int inside = w < end && w->begin <= off;
+        int64_t left = s.end - s.begin, to = w == end ? left : inside ? w->end - off : w->begin - off;
         to = to < left ? to : left;
         part.end = s.begin + to;
-        part.weight = inside ? base * w[lo].w : base;
+        part.weight = inside ? s.weight * w->w : s.weight;
         TRY(push_span(r, part));
         s.begin += to;
         off += to;
-        if (lo < t->wn && off >= w[lo].end)
-            lo++;
-        if (to == 0 && s.begin < s.end && lo < t->wn && w[lo].end <= off)
-            lo++;
     }
     return ERR_OK;
 }

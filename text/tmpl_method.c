@@ -607,7 +607,7 @@ static err_code loop_changed(struct tmpl_run *r, const struct val *self, const s
     struct val now;
     int eq = 0;
     TRY(tmpl_seq_new(r, T_TUPLE, in->n, &now));
-    memcpy(now.seq->at, in->pos, sizeof(struct val) * (size_t)in->n);
+    tmpl_copy(now.seq->at, in->pos, sizeof(struct val) * (size_t)in->n);
     if (self->loop->last_changed.tag != T_MISSING)
         TRY(tmpl_eq(r, now, self->loop->last_changed, &eq));
     self->loop->last_changed = now;

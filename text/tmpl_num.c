@@ -73,12 +73,12 @@ static void shortest(double f, char out[32])
             return;
         if (pow2) {
             char up[32];
-            memcpy(up, out, 32);
+            tmpl_copy(up, out, 32);
             char *last = strchr(up, 'e') - 1;
             if (*last >= '0' && *last < '9') {
                 ++*last;
                 if (strtod(up, NULL) == f) {
-                    memcpy(out, up, 32);
+                    tmpl_copy(out, up, 32);
                     return;
                 }
             }
@@ -110,14 +110,14 @@ int tmpl_float_repr(double f, char buf[40])
         buf[at++] = digits[0];
         if (n > 1) {
             buf[at++] = '.';
-            memcpy(buf + at, digits + 1, (size_t)(n - 1));
+            tmpl_copy(buf + at, digits + 1, (size_t)(n - 1));
             at += n - 1;
         }
         return at + snprintf(buf + at, (size_t)(40 - at), "e%c%02d", exp < 0 ? '-' : '+', abs(exp));
     }
     if (exp < 0) {
         at += snprintf(buf + at, (size_t)(40 - at), "0.%.*s", -exp - 1, "000");
-        memcpy(buf + at, digits, (size_t)n);
+        tmpl_copy(buf + at, digits, (size_t)n);
         at += n;
     } else {
         for (int i = 0; i <= exp || i < n; i++) {
@@ -393,8 +393,8 @@ static err_code add_seq(struct tmpl_run *r, struct val a, struct val b, struct v
 {
     TRY(tmpl_step(r, a.seq->n + b.seq->n));
     TRY(tmpl_seq_new(r, a.tag, a.seq->n + b.seq->n, out));
-    memcpy(out->seq->at, a.seq->at, (size_t)a.seq->n * sizeof *a.seq->at);
-    memcpy(out->seq->at + a.seq->n, b.seq->at, (size_t)b.seq->n * sizeof *b.seq->at);
+    tmpl_copy(out->seq->at, a.seq->at, (size_t)a.seq->n * sizeof *a.seq->at);
+    tmpl_copy(out->seq->at + a.seq->n, b.seq->at, (size_t)b.seq->n * sizeof *b.seq->at);
     return ERR_OK;
 }
 

@@ -151,7 +151,7 @@ static err_code tag_parts(struct tmpl_run *r, struct val parts, struct val *fina
         TRY(tmpl_arith(r, N_ADD, *text, v_lit(TAG), &tagged));
         TRY(with_member(r, p.dict, v_lit("text"), tagged, &part));
         TRY(tmpl_seq_new(r, T_LIST, parts.seq->n, out));
-        memcpy(out->seq->at, parts.seq->at, (size_t)parts.seq->n * sizeof(struct val));
+        tmpl_copy(out->seq->at, parts.seq->at, (size_t)parts.seq->n * sizeof(struct val));
         out->seq->at[i] = (struct val){.tag = T_DICT, .dict = part};
         return ERR_OK;
     }

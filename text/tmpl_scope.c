@@ -80,7 +80,7 @@ static err_code define(struct ctx *c, struct table *t, struct str name, struct s
         struct sym **at;
         NEW(c, at, cap);
         if (t->n)
-            memcpy(at, t->at, sizeof *at * (size_t)t->n);
+            tmpl_copy(at, t->at, sizeof *at * (size_t)t->n);
         t->at = at;
         t->cap = cap;
     }
@@ -146,7 +146,7 @@ static err_code free_index(struct ctx *c, struct str name, int *out)
         struct str *p;
         NEW(c, p, t->n_free ? t->n_free * 2 : 1);
         if (t->n_free)
-            memcpy(p, t->free_name, sizeof *p * (size_t)t->n_free);
+            tmpl_copy(p, t->free_name, sizeof *p * (size_t)t->n_free);
         t->free_name = p;
     }
     *out = t->n_free;

@@ -196,7 +196,7 @@ err_code tmpl_loop_length(struct tmpl_run *r, struct loop *l, int64_t *out)
             if (n == cap) {
                 struct val *old = at;
                 MEM(r, at, cap * 2);
-                memcpy(at, old, (size_t)n * sizeof *at);
+                tmpl_copy(at, old, (size_t)n * sizeof *at);
                 cap *= 2;
             }
             at[n++] = v;

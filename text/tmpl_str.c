@@ -7,7 +7,7 @@ static int is_ascii(const char *p, int64_t n)
 {
     uint64_t any = 0, w;
     while (n >= 8) {
-        memcpy(&w, p, 8);
+        tmpl_copy(&w, p, 8);
         any |= w;
         p += 8;
         n -= 8;
@@ -60,7 +60,7 @@ struct str tmpl_cstr(struct tmpl_run *r, struct str s)
     char *p = tmpl_mem(r, s.n + 1);
     if (!p)
         return (struct str){"", 0};
-    memcpy(p, s.p, (size_t)s.n);
+    tmpl_copy(p, s.p, (size_t)s.n);
     p[s.n] = 0;
     return (struct str){p, s.n};
 }
@@ -75,7 +75,7 @@ struct str tmpl_flat(struct tmpl_run *r, struct val *v)
         if (!p)
             return (struct str){NULL, 0};
         for (uint32_t i = 0; i < o->np; i++)
-            memcpy(p + o->b->at[i].at, o->b->at[i].p, o->b->at[i].n);
+            tmpl_copy(p + o->b->at[i].at, o->b->at[i].p, o->b->at[i].n);
         p[v->n] = 0;
         o->flat = p;
     }
@@ -117,7 +117,7 @@ static struct pieces *grow(struct tmpl_run *r, struct pieces *old, uint32_t np)
     p->cap = cap;
     p->used = np;
     if (np)
-        memcpy(p->at, old->at, np * sizeof p->at[0]);
+        tmpl_copy(p->at, old->at, np * sizeof p->at[0]);
     return p;
 }
 
@@ -163,7 +163,7 @@ void tmpl_b_bytes(struct build *b, const char *p, int64_t n)
         }
         b->chunk_end = b->chunk + want;
     }
-    memcpy(b->chunk, p, (size_t)n);
+    tmpl_copy(b->chunk, p, (size_t)n);
     b->ascii &= is_ascii(p, n);
     char *at = b->chunk;
     b->chunk += n;

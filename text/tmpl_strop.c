@@ -204,7 +204,7 @@ static err_code push_cut(struct tmpl_run *r, struct list *l, struct val v, int64
         struct val *old = l->at;
         l->cap = l->cap ? l->cap * 2 : 4;
         MEM(r, l->at, l->cap);
-        memcpy(l->at, old, (size_t)l->n * sizeof *old);
+        tmpl_copy(l->at, old, (size_t)l->n * sizeof *old);
     }
     return tmpl_cut(r, v, from, to, &l->at[l->n++]);
 }

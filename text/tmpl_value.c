@@ -249,11 +249,11 @@ static uint64_t hash_str(struct str s)
 {
     uint64_t h = (uint64_t)s.n, w;
     for (; s.n >= 8; s.p += 8, s.n -= 8) {
-        memcpy(&w, s.p, 8);
+        tmpl_copy(&w, s.p, 8);
         h = mix(h ^ w);
     }
     w = 0;
-    memcpy(&w, s.p, (size_t)s.n);
+    tmpl_copy(&w, s.p, (size_t)s.n);
     return mix(h ^ w);
 }
 
@@ -262,7 +262,7 @@ static uint64_t hash_double(double f)
     uint64_t w;
     if (f >= -9.2e18 && f <= 9.2e18 && f == (double)(int64_t)f) /* equal numbers hash alike */
         return mix((uint64_t)(int64_t)f);
-    memcpy(&w, &f, 8);
+    tmpl_copy(&w, &f, 8);
     return mix(w);
 }
 
@@ -363,7 +363,7 @@ err_code tmpl_dict_put(struct tmpl_run *r, struct dict *d, struct val k, struct 
     if (d->n == d->cap) {
         struct pair *at;
         MEM(r, at, (int64_t)d->cap * 2);
-        memcpy(at, d->at, d->n * sizeof *at);
+        tmpl_copy(at, d->at, d->n * sizeof *at);
         d->at = at;
         d->cap *= 2;
         d->index = NULL;
@@ -452,8 +452,8 @@ static err_code merge(struct sorter *s, int64_t lo, int64_t mid, int64_t hi)
         s->ti[k] = s->item[i], s->tk[k] = s->key[i];
     for (; j < hi; j++, k++)
         s->ti[k] = s->item[j], s->tk[k] = s->key[j];
-    memcpy(s->item + lo, s->ti + lo, (size_t)(hi - lo) * sizeof *s->item);
-    memcpy(s->key + lo, s->tk + lo, (size_t)(hi - lo) * sizeof *s->key);
+    tmpl_copy(s->item + lo, s->ti + lo, (size_t)(hi - lo) * sizeof *s->item);
+    tmpl_copy(s->key + lo, s->tk + lo, (size_t)(hi - lo) * sizeof *s->key);
     return ERR_OK;
 }
 
