@@ -5,7 +5,7 @@
 
 #include "text/tmpl_parse.h"
 
-enum { MAX_DEPTH = 200, MAX_ARGS = 255 };
+enum { MAX_DEPTH = 200, MAX_ARGS = 255, MAX_HEIGHT = 600 };
 
 err_code tmpl_p_fail(struct parser *p, int line, const char *fmt, ...)
 {
@@ -101,12 +101,33 @@ err_code tmpl_p_push(struct parser *p, struct nodes *l, struct node *n)
     return ERR_OK;
 }
 
+static void taller(int *height, const struct node *n)
+{
+    if (n && n->height > *height)
+        *height = n->height;
+}
+
+err_code tmpl_p_seal(struct parser *p, struct node *n)
+{
+    int height = 0, kids = n->kind == N_DICT ? n->n * 2 : n->kind == N_CONST ? 0 : n->n;
+    taller(&height, n->a);
+    taller(&height, n->b);
+    taller(&height, n->c);
+    taller(&height, n->d);
+    for (int i = 0; i < kids; i++)
+        taller(&height, n->kid[i]);
+    for (int i = 0; i < n->nkw; i++)
+        taller(&height, n->kw[i].v);
+    n->height = height + 1;
+    return n->height > MAX_HEIGHT ? tmpl_p_fail(p, n->line, "the template is nested too deep") : ERR_OK;
+}
+
 static err_code wrap(struct parser *p, enum node_kind kind, int line, struct node *a, struct node *b, struct node **out)
 {
     TRY(tmpl_p_node(p, kind, line, out));
     (*out)->a = a;
     (*out)->b = b;
-    return ERR_OK;
+    return tmpl_p_seal(p, *out);
 }
 
 static err_code constant(struct parser *p, struct val v, struct node **out)
@@ -197,7 +218,7 @@ static err_code p_list(struct parser *p, struct node **out)
     TRY(tmpl_p_node(p, N_LIST, line, out));
     (*out)->kid = l.at;
     (*out)->n = l.n;
-    return ERR_OK;
+    return tmpl_p_seal(p, *out);
 }
 
 static err_code p_dict(struct parser *p, struct node **out)
@@ -222,7 +243,7 @@ static err_code p_dict(struct parser *p, struct node **out)
     TRY(tmpl_p_node(p, N_DICT, line, out));
     (*out)->kid = l.at;
     (*out)->n = l.n / 2;
-    return ERR_OK;
+    return tmpl_p_seal(p, *out);
 }
 
 static int const_name(struct str s, struct val *v)
@@ -307,7 +328,7 @@ err_code tmpl_p_tuple(struct parser *p, struct tuple_opts o, struct node **out)
     TRY(tmpl_p_node(p, N_TUPLE, line, out));
     (*out)->kid = l.at;
     (*out)->n = l.n;
-    return ERR_OK;
+    return tmpl_p_seal(p, *out);
 }
 
 /* ---- calls, subscripts, filters, tests ------------------------------------------------------ */
@@ -386,7 +407,7 @@ static err_code call_args(struct parser *p, struct node *n)
     n->nkw = c.nkw;
     n->b = c.star;
     n->c = c.starstar;
-    return ERR_OK;
+    return tmpl_p_seal(p, n);
 }
 
 static err_code p_call(struct parser *p, struct node *callee, struct node **out)
@@ -414,7 +435,7 @@ static err_code p_subscribed(struct parser *p, struct node **out)
     (*out)->a = part[0];
     (*out)->b = part[1];
     (*out)->c = part[2];
-    return ERR_OK;
+    return tmpl_p_seal(p, *out);
 }
 
 static err_code p_subscript(struct parser *p, struct node *obj, struct node **out)
@@ -450,6 +471,7 @@ static err_code p_subscript(struct parser *p, struct node *obj, struct node **ou
         TRY(tmpl_p_node(p, N_TUPLE, line, &x));
         x->kid = l.at;
         x->n = l.n;
+        TRY(tmpl_p_seal(p, x));
     }
     return wrap(p, N_ITEM, line, obj, x, out);
 }
@@ -529,6 +551,7 @@ static err_code p_test(struct parser *p, struct node *x, struct node **out)
         TRY(tmpl_p_push(p, &l, arg));
         t->kid = l.at;
         t->n = 1;
+        TRY(tmpl_p_seal(p, t));
     }
     return negated ? wrap(p, N_NOT, t->line, t, NULL, out) : (*out = t, ERR_OK);
 }
@@ -632,7 +655,7 @@ static err_code p_concat(struct parser *p, struct node **out)
     TRY(tmpl_p_node(p, N_CONCAT, line, out));
     (*out)->kid = l.at;
     (*out)->n = l.n;
-    return ERR_OK;
+    return tmpl_p_seal(p, *out);
 }
 
 static err_code p_math1(struct parser *p, struct node **out)
@@ -674,7 +697,7 @@ static err_code p_compare(struct parser *p, struct node **out)
     TRY(tmpl_p_node(p, N_COMPARE, line, out));
     (*out)->kid = l.at;
     (*out)->n = l.n;
-    return ERR_OK;
+    return tmpl_p_seal(p, *out);
 }
 
 static err_code p_not(struct parser *p, struct node **out)
@@ -731,6 +754,7 @@ err_code tmpl_p_expr(struct parser *p, int with_cond, struct node **out)
             TRY(tmpl_p_expr(p, 1, &other));
         TRY(wrap(p, N_COND, line, test, x, &x));
         x->c = other;
+        TRY(tmpl_p_seal(p, x));
         line = p_cur(p)->line;
     }
     p->depth--;

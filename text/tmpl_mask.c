@@ -290,17 +290,23 @@ static float factor(const struct tmpl_mask_opts *o, int kind)
 }
 
 /* Glue belongs to the own bytes that it leads to, or behind the last ones to those. */
-static float glue_factor(const struct tmpl_run *r, const struct tmpl_mask_opts *o, int64_t k)
+static void find_leads(struct tmpl_run *r)
 {
-    const struct mask_state *m = r->mask;
-    int32_t who = m->atom[k].message;
-    for (int64_t i = k + 1; i < m->n_atom && (m->atom[i].message == who || m->atom[i].message < 0); i++)
-        if (is_own(&m->atom[i]))
-            return factor(o, m->atom[i].kind);
-    for (int64_t i = k - 1; i >= 0 && (m->atom[i].message == who || m->atom[i].message < 0); i--)
-        if (is_own(&m->atom[i]))
-            return factor(o, m->atom[i].kind);
-    return 1;
+    struct mask_state *m = r->mask;
+    for (int64_t k = m->n_atom - 1; k >= 0; k--) {
+        struct atom *a = &m->atom[k];
+        struct turn *t = a->message >= 0 ? &m->turn[a->message] : NULL;
+        a->lead = t ? t->lead : 0;
+        if (!t || !is_own(a))
+            continue;
+        t->lead = a->kind;
+        t->last = t->last ? t->last : a->kind;
+    }
+}
+
+static float glue_factor(const struct tmpl_mask_opts *o, const struct atom *a, const struct turn *t)
+{
+    return factor(o, a->lead ? a->lead : t->last);
 }
 
 /* A stretch of content, cut where the message's own weights change. */
@@ -358,7 +364,7 @@ static err_code paint(struct tmpl_run *r, const struct tmpl_mask_opts *o, int64_
         return push_span(r, s);
     if (a->kind == TMPL_TEMPLATE) {
         s.kind = in_eot ? TMPL_EOT : TMPL_GLUE;
-        s.weight = in_eot ? t->weight : t->weight * glue_factor(r, o, k);
+        s.weight = in_eot ? t->weight : t->weight * glue_factor(o, a, t);
         return push_span(r, s);
     }
     s.weight = t->weight * factor(o, a->kind);
@@ -390,6 +396,7 @@ static err_code make_spans(struct tmpl_run *r, const struct tmpl_mask_opts *o, i
     struct mask_state *m = r->mask;
     int64_t cur = 0;
     m->n_span = 0;
+    find_leads(r);
     for (int64_t k = 0; k < m->n_atom; k++) {
         if (from_generation) {
             TRY(paint_generation(r, o, k));

@@ -83,9 +83,14 @@ static err_code p_for(struct parser *p, struct node *n)
 static err_code p_if(struct parser *p, struct node *n)
 {
     static const char *const ends[] = {"elif", "else", "endif", NULL}, *const last[] = {"endif", NULL};
-    for (;;) {
+    struct node *first = n;
+    for (int tests = 0;; tests++) {
         TRY(tmpl_p_tuple(p, (struct tuple_opts){.no_cond = 1}, &n->a));
         TRY(body_until(p, ends, 0, &n->kid, &n->n));
+        if (tests == MAX_NEST)
+            return tmpl_p_fail(p, n->line, "more than %d elif", MAX_NEST);
+        TRY(tmpl_p_seal(p, n)); /* the chain is walked from its head, which takes the height of all */
+        first->height = n->height > first->height ? n->height : first->height;
         const struct token *k = p_cur(p);
         p->at++;
         if (tok_is_name(k, "elif")) {
@@ -96,6 +101,7 @@ static err_code p_if(struct parser *p, struct node *n)
         if (tok_is_name(k, "else")) {
             TRY(tmpl_p_node(p, N_IF, k->line, &n->b));
             TRY(body_until(p, last, 1, &n->b->kid, &n->b->n)); /* an N_IF without a test: always */
+            TRY(tmpl_p_seal(p, n->b));
         }
         return ERR_OK;
     }
@@ -297,6 +303,7 @@ static err_code output(struct parser *p, struct nodes *out, struct nodes *prints
     n->kid = prints->at;
     n->n = prints->n;
     *prints = (struct nodes){0};
+    TRY(tmpl_p_seal(p, n));
     return tmpl_p_push(p, out, n);
 }
 
@@ -324,6 +331,7 @@ static err_code subparse(struct parser *p, const char *const *ends, struct nodes
             if (at_end_tag(p, ends))
                 return ERR_OK;
             TRY(p_statement(p, &n));
+            TRY(tmpl_p_seal(p, n));
             TRY(tmpl_p_push(p, out, n));
             if (p_cur(p)->kind != K_BLOCK_END)
                 return tmpl_p_unexpected(p, "token 'end of statement block'");

@@ -25,6 +25,9 @@ err_code tmpl_p_fail(struct parser *p, int line, const char *fmt, ...) __attribu
 err_code tmpl_p_unexpected(struct parser *p, const char *want); /* "expected ..., got ..." */
 err_code tmpl_p_node(struct parser *p, enum node_kind kind, int line, struct node **out);
 
+/* Refuses trees that later passes, which recurse, could not walk. Called when all children are set. */
+err_code tmpl_p_seal(struct parser *p, struct node *n);
+
 struct nodes { /* a growing list of nodes */
     struct node **at;
     int n, cap;

@@ -176,15 +176,16 @@ static err_code see_all(struct ctx *c, struct table *t, struct node **kid, int n
 /* What only a branch stores may be unset behind it: then the name means what it meant before. */
 static err_code see_if(struct ctx *c, struct table *t, struct node *n)
 {
-    char was[256] = {0};
-    int known = t->n < 256 ? t->n : 256;
+    char *was;
+    int known = t->n;
+    NEW(c, was, known + 1);
     for (int i = 0; i < known; i++)
         was[i] = (char)t->at[i]->stored;
     TRY(see(c, t, n->a));
     TRY(see_all(c, t, n->kid, n->n));
     TRY(see(c, t, n->b));
     for (int i = 0; i < t->n; i++)
-        if (t->at[i]->stored && !(i < 256 && was[i]) && t->at[i]->load != L_PARAM)
+        if (t->at[i]->stored && !(i < known && was[i]) && t->at[i]->load != L_PARAM)
             alias_or(t, t->at[i], L_ROW);
     return ERR_OK;
 }
