@@ -23,43 +23,96 @@ static float *take_f32(struct plan *p, int64_t n)
 
 enum { MOST_LOGIT_ROWS = 64 };
 
-/* The buffers that a layer fills; x_in apart. */
-static void plan_slot(struct plan *p, const struct model_config *c, int64_t t, struct slot *s)
+/* The buffers that a layer fills; x_in apart. Dense layers and mixtures have different ones: shared slots have both. */
+static void plan_slot(struct plan *p, const struct model *m, int64_t t, int dense, int mixture, struct slot *s)
 {
-    int64_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
-    s->qkv = take_f32(p, t * (q + 2 * kv));
-    s->o = take_f32(p, t * q);
+    const struct model_config *c = &m->conf;
+    s->qkv = take_f32(p, t * m->layers[0].qkv.w.n);
+    if (c->kv_lora) {
+        s->q = c->q_lora ? take_f32(p, t * c->heads * c->head_dim) : s->qkv;
+        s->kv = take_f32(p, t * c->heads * (c->d_nope + c->d_v));
+    }
+    s->o = take_f32(p, t * model_o_width(c));
     s->lse = take_f32(p, t * c->heads);
     s->x_mid = take_f32(p, t * c->hidden);
-    s->gu = take_f32(p, t * 2 * c->inter);
+    if (dense)
+        s->gu = take_f32(p, t * 2 * c->inter);
+    if (mixture) {
+        s->score = take_f32(p, t * c->experts);
+        s->weight = take_f32(p, t * c->top_k);
+        s->id = take(p, t * c->top_k, 4);
+        s->expert_gu = take_f32(p, t * c->top_k * 2 * c->expert_inter);
+        s->shared_gu = take_f32(p, t * 2 * c->shared * c->expert_inter);
+    }
+}
+
+/* How many of the layers are mixtures. */
+static int64_t mixtures(const struct model_config *c)
+{
+    return c->experts ? c->layers - c->first_dense : 0;
 }
 
 static void plan_slots(struct plan *p, const struct model *m, const struct model_room *r, struct acts *a)
 {
-    struct slot shared;
+    const struct model_config *c = &m->conf;
+    struct slot shared = {0};
     int own = r->train && !m->opts.recompute;
     if (!own)
-        plan_slot(p, &m->conf, r->tokens, &shared);
-    float *x = r->train ? NULL : take_f32(p, r->tokens * m->conf.hidden);
-    for (int64_t l = 0; l < m->conf.layers; l++) {
+        plan_slot(p, m, r->tokens, mixtures(c) < c->layers, mixtures(c) > 0, &shared);
+    float *x = r->train ? NULL : take_f32(p, r->tokens * c->hidden);
+    for (int64_t l = 0; l < c->layers; l++) {
         struct slot s = shared;
         if (own)
-            plan_slot(p, &m->conf, r->tokens, &s);
-        s.x_in = r->train ? take_f32(p, r->tokens * m->conf.hidden) : x;
+            plan_slot(p, m, r->tokens, !m->layers[l].mix, m->layers[l].mix != NULL, &s);
+        s.x_in = r->train ? take_f32(p, r->tokens * c->hidden) : x;
         if (a->slots)
             a->slots[l] = s;
     }
-    a->x_last = r->train ? take_f32(p, r->tokens * m->conf.hidden) : x;
+    a->x_last = r->train ? take_f32(p, r->tokens * c->hidden) : x;
 }
 
-static void plan_backward(struct plan *p, const struct model_config *c, int64_t t, struct acts *a)
+static void plan_latent(struct plan *p, const struct model_config *c, int64_t t, int train, struct latent_work *w)
 {
-    int64_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+    int64_t k = c->heads * c->head_dim, v = c->heads * c->d_v, kv = c->heads * (c->d_nope + c->d_v);
+    w->cq = take_f32(p, t * c->q_lora);
+    w->ckv = take_f32(p, t * c->kv_lora);
+    w->k = take_f32(p, t * k);
+    w->v = take_f32(p, t * v);
+    if (!train)
+        return;
+    w->dq = take_f32(p, c->q_lora ? t * k : 0);
+    w->dkv = take_f32(p, t * kv);
+    w->dk = take_f32(p, t * k);
+    w->dv = take_f32(p, t * v);
+    w->dcq = take_f32(p, t * c->q_lora);
+    w->dckv = take_f32(p, t * c->kv_lora);
+}
+
+static void plan_mixture(struct plan *p, const struct model_config *c, int64_t t, int train, struct mixture_work *w)
+{
+    int64_t rows = t * c->top_k;
+    w->z = take_f32(p, t * c->experts);
+    w->x = take_f32(p, rows * c->hidden);
+    w->y = take_f32(p, rows * c->hidden);
+    w->act = take_f32(p, rows * c->expert_inter);
+    w->shared_act = take_f32(p, t * c->shared * c->expert_inter);
+    w->shared_y = take_f32(p, c->shared ? t * c->hidden : 0);
+    if (!train)
+        return;
+    w->dy = take_f32(p, rows * c->hidden);
+    w->dact = take_f32(p, rows * c->expert_inter);
+    w->dweight = take_f32(p, rows);
+    w->dz = take_f32(p, t * c->experts);
+}
+
+static void plan_backward(struct plan *p, const struct model *m, int64_t t, struct acts *a)
+{
+    const struct model_config *c = &m->conf;
     a->dx = take_f32(p, t * c->hidden);
     a->dxn = take_f32(p, t * c->hidden);
-    a->dqkv = take_f32(p, t * (q + 2 * kv));
-    a->dqk = c->qk_norm ? take_f32(p, t * (q + kv)) : NULL;
-    a->dout = take_f32(p, t * q);
+    a->dqkv = take_f32(p, t * m->layers[0].qkv.w.n);
+    a->dqk = c->qk_norm ? take_f32(p, t * (c->heads + c->kv_heads) * c->head_dim) : NULL;
+    a->dout = take_f32(p, t * model_o_width(c));
     a->g = take_f32(p, t);
     a->ge = take_f32(p, t);
 }
@@ -72,7 +125,11 @@ static void plan_all(struct plan *p, const struct model *m, const struct model_r
     a->fin = take_f32(p, t * c->hidden);
     a->xn = take_f32(p, t * c->hidden);
     a->qk = c->qk_norm ? take_f32(p, t * (c->heads + c->kv_heads) * c->head_dim) : NULL;
-    a->act = take_f32(p, t * c->inter);
+    a->act = mixtures(c) < c->layers ? take_f32(p, t * c->inter) : NULL;
+    if (c->kv_lora)
+        plan_latent(p, c, t, r->train, &a->lat);
+    if (mixtures(c))
+        plan_mixture(p, c, t, r->train, &a->mix);
     a->logp = take_f32(p, t);
     a->lse = take_f32(p, t);
     a->entropy = take_f32(p, t);
@@ -83,7 +140,7 @@ static void plan_all(struct plan *p, const struct model *m, const struct model_r
     a->row_logp = take_f32(p, a->logit_rows);
     a->row_lse = take_f32(p, a->logit_rows);
     if (r->train)
-        plan_backward(p, c, t, a);
+        plan_backward(p, m, t, a);
 }
 
 int64_t model_room_bytes(const struct model *m, const struct model_room *r)
@@ -100,15 +157,26 @@ void model_acts_free(struct model *m)
     free(m->a.kv_len);
     free(m->a.page);
     free(m->a.at);
+    free(m->a.mix.first);
     m->a = (struct acts){.slots = m->a.slots};
 }
 
-static err_code host_alloc(struct acts *a, struct err *e)
+static err_code host_alloc(struct acts *a, const struct model_config *c, struct err *e)
 {
     a->kv_len = malloc((size_t)a->room.seqs * sizeof *a->kv_len);
     a->page = malloc((size_t)a->room.tokens * sizeof *a->page);
     a->at = malloc((size_t)a->room.tokens * sizeof *a->at);
-    return a->kv_len && a->page && a->at ? ERR_OK : err_set(e, ERR_LIMIT, "memory is short");
+    int ok = a->kv_len && a->page && a->at;
+    if (ok && c->experts) { /* one block: counts, then the four maps */
+        int64_t n = a->room.tokens * c->top_k;
+        a->mix.first = malloc((size_t)(c->experts + 1 + 4 * n) * sizeof(int32_t));
+        ok = a->mix.first != NULL;
+        a->mix.row_of = ok ? a->mix.first + c->experts + 1 : NULL;
+        a->mix.slot_of = ok ? a->mix.row_of + n : NULL;
+        a->mix.token_of = ok ? a->mix.slot_of + n : NULL;
+        a->mix.ids = ok ? a->mix.token_of + n : NULL;
+    }
+    return ok ? ERR_OK : err_set(e, ERR_LIMIT, "memory is short");
 }
 
 err_code model_reserve(struct model *m, const struct model_room *r, struct err *e)
@@ -132,5 +200,5 @@ err_code model_reserve(struct model *m, const struct model_room *r, struct err *
     m->a.room = want;
     struct plan p = {.base = mem};
     plan_all(&p, m, &want, &m->a);
-    return host_alloc(&m->a, e);
+    return host_alloc(&m->a, &m->conf, e);
 }

@@ -2,39 +2,42 @@
  * computed again: the forward's bits are a function of its inputs, so the gradient's bits do not depend on it. */
 #include "model/impl.h"
 
-struct back {
-    struct model *m;
-    const struct model_batch *b;
-    float *const *grads;
-    int64_t t;
-};
-
-static void wgrad(const struct back *w, const struct linear *lin, const float *dy, const float *x)
+void model_wgrad(const struct back *w, const struct linear *lin, const float *dy, const float *x, int64_t rows)
 {
     int64_t at = 0;
     for (int i = 0; i < lin->n_parts; i++) {
         int64_t n = w->m->params[lin->first + i].rows;
         kern_linear_wgrad(w->m->k, &(struct kern_linear_wgrad){.dw = w->grads[lin->first + i], .dbias = lin->bias_first < 0 ? NULL : w->grads[lin->bias_first + i],
-                                                               .dy = dy + at, .x = x, .m = w->t, .n = n, .k = lin->w.k, .lddy = lin->w.n, .prec = lin->w.prec});
+                                                               .dy = dy + at, .x = x, .m = rows, .n = n, .k = lin->w.k, .lddy = lin->w.n, .prec = lin->w.prec});
         at += n;
     }
 }
 
+void model_dgrad(const struct back *w, const struct linear *lin, float *dx, const float *dy, int64_t rows, int accumulate)
+{
+    kern_linear_dgrad(w->m->k, &(struct kern_linear_dgrad){.dx = dx, .dy = dy, .w = &lin->w, .m = rows, .accumulate = accumulate});
+}
+
+static void wgrad(const struct back *w, const struct linear *lin, const float *dy, const float *x)
+{
+    model_wgrad(w, lin, dy, x, w->t);
+}
+
 static void dgrad(const struct back *w, const struct linear *lin, float *dx, const float *dy)
 {
-    kern_linear_dgrad(w->m->k, &(struct kern_linear_dgrad){.dx = dx, .dy = dy, .w = &lin->w, .m = w->t});
+    model_dgrad(w, lin, dx, dy, w->t, 0);
 }
 
 /* dx (+)= through the norm of x. */
-static void norm_back(const struct back *w, float *dx, const float *dy, const float *x, int param, int accumulate)
+void model_norm_back(const struct back *w, float *dx, const float *dy, const float *x, int param, int accumulate)
 {
     const struct model_config *c = &w->m->conf;
     kern_rmsnorm_bwd(w->m->k, &(struct kern_rmsnorm_bwd){.dx = dx, .dw = w->grads[param], .dy = dy, .x = x, .w = model_vec(w->m, param), .rows = w->t, .c = c->hidden,
                                                          .eps = (float)c->rms_eps, .accumulate = accumulate});
 }
 
-/* a->dx: gradient of the layer's output in, of x_mid out. */
-static void ffn_back(const struct back *w, const struct layer *y, struct slot *s)
+/* a->dxn from a->dx */
+static void dense_back(const struct back *w, const struct layer *y, struct slot *s)
 {
     struct model *m = w->m;
     struct acts *a = &m->a;
@@ -43,10 +46,17 @@ static void ffn_back(const struct back *w, const struct layer *y, struct slot *s
     wgrad(w, &y->down, a->dx, a->act);
     dgrad(w, &y->down, a->act, a->dx);
     kern_swiglu_bwd(m->k, &(struct kern_swiglu_bwd){.dg = s->gu, .du = s->gu + c, .dy = a->act, .g = s->gu, .u = s->gu + c, .rows = w->t, .c = c, .ldg = 2 * c, .lddg = 2 * c});
-    model_norm_forward(m, a->xn, s->x_mid, y->norm2, w->t);
     wgrad(w, &y->gu, s->gu, a->xn);
     dgrad(w, &y->gu, a->dxn, s->gu);
-    norm_back(w, a->dx, a->dxn, s->x_mid, y->norm2, 1);
+}
+
+/* a->dx: gradient of the layer's output in, of x_mid out. */
+static void ffn_back(const struct back *w, const struct layer *y, struct slot *s)
+{
+    struct acts *a = &w->m->a;
+    model_norm_forward(w->m, a->xn, s->x_mid, y->norm2, w->t);
+    (y->mix ? model_mixture_back : dense_back)(w, y, s);
+    model_norm_back(w, a->dx, a->dxn, s->x_mid, y->norm2, 1);
 }
 
 /* Through the rotation and the norms of q and k: dqk (stride ld) to a->dqkv. */
@@ -65,8 +75,8 @@ static void qk_back(const struct back *w, const struct layer *y, const struct sl
     kern_rmsnorm_bwd(m->k, &n);
 }
 
-/* a->dx: gradient of x_mid in, of x_in out. */
-static void attn_back(const struct back *w, const struct layer *y, struct slot *s)
+/* a->dqkv from a->dout */
+static void plain_back(const struct back *w, const struct layer *y, struct slot *s)
 {
     struct model *m = w->m;
     struct acts *a = &m->a;
@@ -74,8 +84,6 @@ static void attn_back(const struct back *w, const struct layer *y, struct slot *
     int64_t d = c->head_dim, q = c->heads * d, kv = c->kv_heads * d, wide = q + 2 * kv, ld = c->qk_norm ? q + kv : wide;
     const float *qk = s->qkv;
     float *dqk = c->qk_norm ? a->dqk : a->dqkv;
-    wgrad(w, &y->o, a->dx, s->o);
-    dgrad(w, &y->o, a->dout, a->dx);
     if (c->qk_norm)
         model_qk_forward(m, y, s, w->t, &qk, &ld);
     kern_attn_bwd(m->k, &(struct kern_attn_bwd){.dq = dqk, .dk = dqk + q, .dv = a->dqkv + q + kv, .dout = a->dout, .o = s->o, .lse = s->lse, .q = qk,
@@ -83,10 +91,19 @@ static void attn_back(const struct back *w, const struct layer *y, struct slot *
                                                 .cu_q = w->b->cu_seqlens, .n_seq = w->b->n_seq, .hq = c->heads, .hkv = c->kv_heads, .d_k = d, .d_v = d,
                                                 .ldq = ld, .ldo = q, .scale = model_attn_scale(c)});
     qk_back(w, y, s, dqk, ld);
-    model_norm_forward(m, a->xn, s->x_in, y->norm1, w->t);
+}
+
+/* a->dx: gradient of x_mid in, of x_in out. */
+static void attn_back(const struct back *w, const struct layer *y, struct slot *s)
+{
+    struct acts *a = &w->m->a;
+    wgrad(w, &y->o, a->dx, s->o);
+    dgrad(w, &y->o, a->dout, a->dx);
+    (w->m->conf.kv_lora ? model_latent_back : plain_back)(w, y, s);
+    model_norm_forward(w->m, a->xn, s->x_in, y->norm1, w->t);
     wgrad(w, &y->qkv, a->dqkv, a->xn);
     dgrad(w, &y->qkv, a->dxn, a->dqkv);
-    norm_back(w, a->dx, a->dxn, s->x_in, y->norm1, 1);
+    model_norm_back(w, a->dx, a->dxn, s->x_in, y->norm1, 1);
 }
 
 static void head_back(const struct back *w, const struct model_grad *g)
@@ -98,7 +115,7 @@ static void head_back(const struct back *w, const struct model_grad *g)
         kern_put(m->k, a->ge, g->ge, w->t * 4);
     kern_head_bwd(m->k, &(struct kern_head_bwd){.dx = a->dxn, .dw = w->grads[m->head.first], .x = a->fin, .lse = a->lse, .entropy = g->ge ? a->entropy : NULL, .g = a->g,
                                                 .ge = g->ge ? a->ge : NULL, .w = &m->head.w, .target = m->target, .t = w->t, .temperature = m->temperature});
-    norm_back(w, a->dx, a->dxn, a->x_last, m->norm, 0);
+    model_norm_back(w, a->dx, a->dxn, a->x_last, m->norm, 0);
 }
 
 void model_backward(struct model *m, const struct model_grad *g)

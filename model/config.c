@@ -150,7 +150,7 @@ static err_code check_sizes(const struct model_config *c, struct err *e)
             return err_set(e, ERR_DATA, "\"%s\" is %lld, it must be %lld to %lld", sizes[i].key, (long long)sizes[i].v, (long long)sizes[i].min, (long long)sizes[i].max);
     if (c->heads % c->kv_heads)
         return err_set(e, ERR_DATA, "%lld attention heads are not a multiple of %lld key-value heads", (long long)c->heads, (long long)c->kv_heads);
-    if (c->head_dim % 2)
+    if (!c->kv_lora && c->head_dim % 2)
         return err_set(e, ERR_DATA, "\"head_dim\" %lld is odd, rotary positions need it even", (long long)c->head_dim);
     if (!(c->rms_eps >= 0) || !(c->init_range >= 0))
         return err_set(e, ERR_DATA, "\"rms_norm_eps\" %g or \"initializer_range\" %g is out of range", c->rms_eps, c->init_range);
@@ -192,7 +192,10 @@ static err_code read_qwen_experts(const json_t *o, struct model_config *c, struc
     int64_t step = 1;
     c->router_softmax = 1;
     c->router_scale = c->groups = c->top_groups = 1;
-    TRY(json_need_i64(o, "num_experts", &c->experts, e));
+    TRY(json_opt_i64(o, "num_local_experts", &c->experts, e)); /* what transformers 5 writes */
+    TRY(json_opt_i64(o, "num_experts", &c->experts, e));
+    if (c->experts < 1)
+        return err_set(e, ERR_DATA, "\"num_experts\" is missing");
     TRY(json_need_i64(o, "num_experts_per_tok", &c->top_k, e));
     TRY(json_need_i64(o, "moe_intermediate_size", &c->expert_inter, e));
     TRY(json_opt_bool(o, "norm_topk_prob", &c->router_normalise, e));
@@ -208,6 +211,7 @@ static err_code read_deepseek_experts(const json_t *o, int v3, struct model_conf
     int method = v3 ? 2 : 0, softmax = !v3;
     int64_t freq = 1;
     c->router_scale = c->groups = c->top_groups = 1;
+    TRY(json_opt_i64(o, "num_local_experts", &c->experts, e));
     TRY(json_opt_i64(o, "n_routed_experts", &c->experts, e));
     if (!c->experts)
         return ERR_OK;

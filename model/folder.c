@@ -106,9 +106,16 @@ static err_code check_tensor(const struct shards *s, const struct model_param *p
     return err_set(e, ERR_DATA, "'%s': tensor '%s' has shape [%s], config.json gives [%lld]", s->dir, p->name, got, (long long)p->rows);
 }
 
-/* Present in published files, and redundant: frequencies that the config gives; the head of a tied model. */
+/* Present in published files, and not read: frequencies that the config gives; the head of a tied model; MTP layers, which no pass
+ * here computes. */
 static int redundant(const struct model *m, struct str name)
 {
+    char prefix[64];
+    for (int64_t l = 0; l < m->conf.mtp; l++) {
+        snprintf(prefix, sizeof prefix, "model.layers.%lld.", (long long)(m->conf.layers + l));
+        if (str_starts(name, str_of(prefix)))
+            return 1;
+    }
     return str_ends(name, STR(".rotary_emb.inv_freq")) || (m->conf.tied && str_eq(name, STR("lm_head.weight")));
 }
 
@@ -151,7 +158,7 @@ static err_code match(struct shards *s, const struct model *m, struct err *e)
         TRY(check_tensor(s, &m->params[p], s->of[p], e));
     }
     if (s->benign)
-        log_info("model", "'%s': %lld redundant tensors left out (rotary frequencies, the head of a tied model)", s->dir, (long long)s->benign);
+        log_info("model", "'%s': %lld tensors are not read (rotary frequencies, the head of a tied model, MTP layers)", s->dir, (long long)s->benign);
     return ERR_OK;
 }
 

@@ -1,28 +1,30 @@
 /* The one forward (N2): training, scoring and rollout go through model_layer_forward. */
 #include <math.h>
 
+#include "core/rng.h"
 #include "model/impl.h"
 
 /* Attention's view of this pass: keys of the batch itself, or pages. */
-static struct kern_kv kv_of(const struct model *m, const struct pass *p, int64_t l, const float *k, int64_t ldk, const float *v, int64_t ldv)
+struct kern_kv model_kv_of(const struct model *m, const struct pass *p, int64_t l, const float *k, int64_t ldk, const float *v, int64_t ldv)
 {
-    int64_t d = m->conf.head_dim;
+    const struct model_config *cf = &m->conf;
     if (!p->step)
-        return (struct kern_kv){.k = k, .v = v, .cu_k = p->b->cu_seqlens, .ldk = ldk, .ldv = ldv, .head_stride_k = d, .head_stride_v = d};
+        return (struct kern_kv){.k = k, .v = v, .cu_k = p->b->cu_seqlens, .ldk = ldk, .ldv = ldv, .head_stride_k = cf->head_dim,
+                                .head_stride_v = cf->kv_lora ? cf->d_v : cf->head_dim};
     const struct model_cache *c = p->cache;
-    const float *base = c->mem + l * 2 * c->n_pages * c->page_floats;
-    return (struct kern_kv){.k = base, .v = base + c->n_pages * c->page_floats, .pages = p->step->pages, .max_pages = p->step->max_pages,
-                            .page_stride_k = c->page_floats, .page_stride_v = c->page_floats};
+    const float *keys = c->mem + l * c->n_pages * (c->page_k + c->page_v);
+    return (struct kern_kv){.k = keys, .v = keys + c->n_pages * c->page_k, .pages = p->step->pages, .max_pages = p->step->max_pages,
+                            .page_stride_k = c->page_k, .page_stride_v = c->page_v};
 }
 
-static void write_cache(struct model *m, const struct pass *p, int64_t l, const float *k, int64_t ldk, const float *v, int64_t ldv)
+void model_write_cache(struct model *m, const struct pass *p, int64_t l, const float *k, int64_t ldk, const float *v, int64_t ldv)
 {
     const struct model_config *c = &m->conf;
     struct model_cache *h = p->cache;
-    float *base = h->mem + l * 2 * h->n_pages * h->page_floats;
-    kern_kv_write(m->k, &(struct kern_kv_write){.k_pages = base, .v_pages = base + h->n_pages * h->page_floats, .k = k, .v = v, .page = m->a.page, .slot = m->a.at,
-                                                .t = p->b->n_tok, .hkv = c->kv_heads, .dk = c->head_dim, .dv = c->head_dim, .ldk = ldk, .ldv = ldv,
-                                                .page_stride_k = h->page_floats, .page_stride_v = h->page_floats});
+    float *keys = h->mem + l * h->n_pages * (h->page_k + h->page_v);
+    kern_kv_write(m->k, &(struct kern_kv_write){.k_pages = keys, .v_pages = keys + h->n_pages * h->page_k, .k = k, .v = v, .page = m->a.page, .slot = m->a.at,
+                                                .t = p->b->n_tok, .hkv = c->kv_heads, .dk = c->head_dim, .dv = c->kv_lora ? c->d_v : c->head_dim, .ldk = ldk,
+                                                .ldv = ldv, .page_stride_k = h->page_k, .page_stride_v = h->page_v});
 }
 
 void model_norm_forward(struct model *m, float *y, const float *x, int param, int64_t rows)
@@ -65,37 +67,48 @@ static void attention(struct model *m, const struct pass *p, int64_t l, struct s
     const float *qk, *v = s->qkv + q + kv;
     model_qk_forward(m, &m->layers[l], s, p->b->n_tok, &qk, &ld);
     if (p->step)
-        write_cache(m, p, l, qk + q, ld, v, wide);
-    kern_attn(m->k, &(struct kern_attn){.o = s->o, .lse = p->keep ? s->lse : NULL, .q = qk, .kv = kv_of(m, p, l, qk + q, ld, v, wide), .cu_q = p->b->cu_seqlens,
+        model_write_cache(m, p, l, qk + q, ld, v, wide);
+    kern_attn(m->k, &(struct kern_attn){.o = s->o, .lse = p->keep ? s->lse : NULL, .q = qk, .kv = model_kv_of(m, p, l, qk + q, ld, v, wide), .cu_q = p->b->cu_seqlens,
                                         .kv_len = p->step ? p->step->kv_len : m->a.kv_len, .n_seq = p->b->n_seq, .hq = c->heads, .hkv = c->kv_heads,
                                         .dk = c->head_dim, .dv = c->head_dim, .ldq = ld, .ldo = q, .scale = model_attn_scale(c)});
 }
 
+/* Latent attention under YaRN: times (0.1 mscale_all_dim ln factor + 1)^2, at all lengths. src: DeepSeek-V3's inference code */
 float model_attn_scale(const struct model_config *c)
 {
-    return (float)(1 / sqrt((double)c->head_dim));
+    double m = c->kv_lora && c->rope.type == KERN_ROPE_YARN && c->rope.factor > 1 ? 0.1 * c->rope.mscale_all_dim * num_log(c->rope.factor) + 1 : 1;
+    return (float)(m * m / sqrt((double)c->head_dim));
 }
 
-static void linear(struct model *m, const struct linear *lin, float *y, const float *x, const float *residual, int64_t rows)
+void model_linear(struct model *m, const struct linear *lin, float *y, const float *x, const float *residual, int64_t rows)
 {
     kern_linear(m->k, &(struct kern_linear){.y = y, .x = x, .w = &lin->w, .bias = lin->bias, .residual = residual, .m = rows});
+}
+
+static void dense_forward(struct model *m, const struct layer *y, struct slot *s, float *out, int64_t t)
+{
+    int64_t inter = m->conf.inter;
+    model_linear(m, &y->gu, s->gu, m->a.xn, NULL, t);
+    if (!out)
+        return;
+    kern_swiglu(m->k, &(struct kern_swiglu){.y = m->a.act, .g = s->gu, .u = s->gu + inter, .rows = t, .c = inter, .ldg = 2 * inter});
+    model_linear(m, &y->down, out, m->a.act, s->x_mid, t);
 }
 
 void model_layer_forward(struct model *m, const struct pass *p, int64_t l, float *out)
 {
     const struct layer *y = &m->layers[l];
     struct slot *s = &m->a.slots[l];
-    int64_t t = p->b->n_tok, inter = m->conf.inter;
+    int64_t t = p->b->n_tok;
     model_norm_forward(m, m->a.xn, s->x_in, y->norm1, t);
-    linear(m, &y->qkv, s->qkv, m->a.xn, NULL, t);
-    attention(m, p, l, s);
-    linear(m, &y->o, s->x_mid, s->o, s->x_in, t);
+    model_linear(m, &y->qkv, s->qkv, m->a.xn, NULL, t);
+    (m->conf.kv_lora ? model_latent_forward : attention)(m, p, l, s);
+    model_linear(m, &y->o, s->x_mid, s->o, s->x_in, t);
     model_norm_forward(m, m->a.xn, s->x_mid, y->norm2, t);
-    linear(m, &y->gu, s->gu, m->a.xn, NULL, t);
-    if (!out)
-        return; /* recomputation: the layer's output is known */
-    kern_swiglu(m->k, &(struct kern_swiglu){.y = m->a.act, .g = s->gu, .u = s->gu + inter, .rows = t, .c = inter, .ldg = 2 * inter});
-    linear(m, &y->down, out, m->a.act, s->x_mid, t);
+    if (y->mix)
+        model_mixture_forward(m, l, s, out, t);
+    else
+        dense_forward(m, y, s, out, t);
 }
 
 static void check_batch(struct model *m, const struct model_batch *b)

@@ -16,9 +16,20 @@ struct linear {
     int bias_first;            /* parameters that are its bias, one per part; -1 = none */
 };
 
+/* Experts in place of a layer's FFN. */
+struct mixture {
+    struct linear router;      /* always in f32 */
+    struct linear *gu, *down;  /* [experts] */
+    struct linear shared_gu, shared_down;
+    int bias;                  /* parameter of the choice; -1 = none */
+};
+
 struct layer {
-    struct linear qkv, o, gu, down;
-    int norm1, norm2, q_norm, k_norm; /* parameters; -1 = none */
+    struct linear qkv;         /* latent attention: q_a | kv_a, or q | kv_a */
+    struct linear q_b, kv_b;   /* latent attention */
+    struct linear o, gu, down;
+    struct mixture *mix;       /* NULL: gu and down */
+    int norm1, norm2, q_norm, k_norm; /* parameters; -1 = none. Latent attention: of the two latents */
 };
 
 /* Forward layouts of all linears; shared by a model and its frozen copies until the next refresh. */
@@ -37,10 +48,26 @@ struct extra {
 /* What one layer keeps from its forward for its backward. Without room for a backward, and with recompute, layers share the buffers. */
 struct slot {
     float *x_in;               /* [T, hidden] */
-    float *qkv;                /* [T, nq + 2 nkv]; q and k rotated in place, or raw when they are normed */
-    float *o, *lse;            /* [T, nq], [T, heads] */
+    float *qkv;                /* [T, rows of qkv]; q and k rotated in place, or raw when they are normed; latents raw */
+    float *q, *kv;             /* latent attention: [T, heads (dn + dr)], rotated (in qkv when there is no q_b); [T, heads (dn + dv)] */
+    float *o, *lse;            /* [T, rows of o's input], [T, heads] */
     float *x_mid;              /* [T, hidden] */
     float *gu;                 /* [T, 2 inter]; the backward turns it into its gradient */
+    float *score, *weight;     /* mixture: [T, experts], [T, top_k] */
+    int32_t *id;               /* [T, top_k] */
+    float *expert_gu, *shared_gu; /* [T top_k, 2 expert_inter], [T, 2 shared expert_inter] */
+};
+
+/* Buffers of one layer at a time. */
+struct latent_work {
+    float *cq, *ckv, *k, *v;   /* normed latents; keys and values of all heads */
+    float *dq, *dkv, *dk, *dv, *dcq, *dckv;
+};
+struct mixture_work {
+    float *z, *x, *y, *act, *shared_act, *shared_y; /* [T, experts]; rows sorted by expert: input, output, inner; shared */
+    float *dy, *dact, *dweight, *dz;
+    int32_t *row_of, *slot_of, *token_of, *first; /* host: [T top_k] three times, [experts + 1] */
+    int32_t *ids;              /* host */
 };
 
 /* Buffers of the passes, all inside one allocation. */
@@ -58,6 +85,8 @@ struct acts {
     float *row_logp, *row_lse; /* [R] */
     int64_t logit_rows;
     float *dx, *dxn, *dqkv, *dqk, *dout, *g, *ge; /* backward */
+    struct latent_work lat;
+    struct mixture_work mix;
     int32_t *kv_len, *page, *at; /* host: [seqs], [T], [T] */
 };
 
@@ -76,6 +105,8 @@ struct model {
     int embed, norm;           /* parameters */
     struct layer *layers;
     struct linear head;
+    struct linear **linears;   /* all of them */
+    int64_t n_linears;
     struct packs *packs, *spare; /* spare: for the first refresh after a freeze */
     float *rope;               /* [max_position, head_dim / 2, 2] */
     int64_t rope_filled;       /* positions */
@@ -112,9 +143,6 @@ err_code model_fill(struct model *m, const struct model_fill *f, struct err *e);
 
 err_code model_rope_open(struct model *m, struct err *e);
 void model_rope_upto(struct model *m, int64_t positions);
-struct linear *model_linears(struct model *m, int64_t i); /* i-th of 4 * layers + 1; the last is the head */
-int64_t model_n_linears(const struct model *m);
-
 /* Memory of a parameter's f32 values for the forward: norms and biases. */
 static inline const float *model_vec(const struct model *m, int p)
 {
@@ -134,12 +162,38 @@ void model_norm_forward(struct model *m, float *y, const float *x, int param, in
 void model_rotate(struct model *m, float *x, int64_t ldx, int64_t rows, int inverse);
 void model_qk_forward(struct model *m, const struct layer *y, struct slot *s, int64_t t, const float **qk, int64_t *ld);
 float model_attn_scale(const struct model_config *c);
+void model_linear(struct model *m, const struct linear *lin, float *y, const float *x, const float *residual, int64_t rows);
+struct kern_kv model_kv_of(const struct model *m, const struct pass *p, int64_t l, const float *k, int64_t ldk, const float *v, int64_t ldv);
+void model_write_cache(struct model *m, const struct pass *p, int64_t l, const float *k, int64_t ldk, const float *v, int64_t ldv);
+
+/* What the backward of one pass needs everywhere. */
+struct back {
+    struct model *m;
+    const struct model_batch *b;
+    float *const *grads;
+    int64_t t;
+};
+void model_wgrad(const struct back *w, const struct linear *lin, const float *dy, const float *x, int64_t rows);
+void model_dgrad(const struct back *w, const struct linear *lin, float *dx, const float *dy, int64_t rows, int accumulate);
+void model_norm_back(const struct back *w, float *dx, const float *dy, const float *x, int param, int accumulate);
+
+/* Latent attention (latent.c): slot->o from a->xn; a->dqkv from a->dout. */
+void model_latent_forward(struct model *m, const struct pass *p, int64_t l, struct slot *s);
+void model_latent_back(const struct back *w, const struct layer *y, struct slot *s);
+/* Mixture (mixture.c): out = x_mid + experts(a->xn), out NULL as above; a->dxn from a->dx. */
+void model_mixture_forward(struct model *m, int64_t l, struct slot *s, float *out, int64_t t);
+void model_mixture_back(const struct back *w, const struct layer *y, struct slot *s);
+/* Width of what attention gives to o. */
+static inline int64_t model_o_width(const struct model_config *c)
+{
+    return c->heads * (c->kv_lora ? c->d_v : c->head_dim);
+}
 
 struct model_cache {
     struct model *m;
-    int64_t n_pages, page_floats; /* of keys, and of values, of one layer's page */
-    float *mem;                /* [layers][k or v][n_pages][page_floats] */
-    float *staging;            /* host, one page */
+    int64_t n_pages, page_k, page_v; /* floats of keys and of values of one layer's page */
+    float *mem;                /* [layers][keys of n_pages, then values of n_pages] */
+    float *staging;            /* host, one page of the wider */
 };
 
 #endif

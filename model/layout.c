@@ -27,6 +27,7 @@ struct part {
     int64_t rows;
 };
 
+/* n_parts matrices [rows, k], one behind the other, with their biases. */
 static void add_linear(struct model *m, int64_t l, struct linear *lin, const struct part *parts, int n_parts, int64_t k, int bias)
 {
     char name[100];
@@ -42,35 +43,75 @@ static void add_linear(struct model *m, int64_t l, struct linear *lin, const str
         int p = layer_param(m, l, name, parts[i].rows, 1);
         lin->bias_first = i ? lin->bias_first : p;
     }
+    m->linears[m->n_linears++] = lin;
+}
+
+static void add_attention(struct model *m, int64_t l, struct layer *y)
+{
+    const struct model_config *c = &m->conf;
+    int64_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+    add_linear(m, l, &y->qkv, (const struct part[]){{"self_attn.q_proj", q}, {"self_attn.k_proj", kv}, {"self_attn.v_proj", kv}}, 3, c->hidden, c->qkv_bias);
+    y->q_norm = c->qk_norm ? layer_param(m, l, "self_attn.q_norm.weight", c->head_dim, 1) : -1;
+    y->k_norm = c->qk_norm ? layer_param(m, l, "self_attn.k_norm.weight", c->head_dim, 1) : -1;
+    add_linear(m, l, &y->o, (const struct part[]){{"self_attn.o_proj", c->hidden}}, 1, q, c->o_bias);
+}
+
+static void add_latent(struct model *m, int64_t l, struct layer *y)
+{
+    const struct model_config *c = &m->conf;
+    int64_t q = c->heads * c->head_dim;
+    const struct part in[] = {{c->q_lora ? "self_attn.q_a_proj" : "self_attn.q_proj", c->q_lora ? c->q_lora : q}, {"self_attn.kv_a_proj_with_mqa", c->kv_lora + c->d_rope}};
+    add_linear(m, l, &y->qkv, in, 2, c->hidden, 0);
+    y->q_norm = -1;
+    if (c->q_lora) {
+        y->q_norm = layer_param(m, l, "self_attn.q_a_layernorm.weight", c->q_lora, 1);
+        add_linear(m, l, &y->q_b, (const struct part[]){{"self_attn.q_b_proj", q}}, 1, c->q_lora, 0);
+    }
+    y->k_norm = layer_param(m, l, "self_attn.kv_a_layernorm.weight", c->kv_lora, 1);
+    add_linear(m, l, &y->kv_b, (const struct part[]){{"self_attn.kv_b_proj", c->heads * (c->d_nope + c->d_v)}}, 1, c->kv_lora, 0);
+    add_linear(m, l, &y->o, (const struct part[]){{"self_attn.o_proj", c->hidden}}, 1, c->heads * c->d_v, 0);
+}
+
+/* A gated FFN under a prefix: "mlp", "mlp.experts.7". */
+static void add_ffn(struct model *m, int64_t l, const char *prefix, int64_t inter, int bias, struct linear *gu, struct linear *down)
+{
+    char name[3][80];
+    static const char *const of[] = {"gate_proj", "up_proj", "down_proj"};
+    for (int i = 0; i < 3; i++)
+        snprintf(name[i], sizeof name[i], "%s.%s", prefix, of[i]);
+    add_linear(m, l, gu, (const struct part[]){{name[0], inter}, {name[1], inter}}, 2, m->conf.hidden, bias);
+    add_linear(m, l, down, (const struct part[]){{name[2], m->conf.hidden}}, 1, inter, bias);
+}
+
+static void add_mixture(struct model *m, int64_t l, struct layer *y)
+{
+    const struct model_config *c = &m->conf;
+    struct mixture *x = y->mix = ARENA_NEW(&m->mem, struct mixture, 1);
+    char prefix[40];
+    add_linear(m, l, &x->router, (const struct part[]){{"mlp.gate", c->experts}}, 1, c->hidden, 0);
+    x->router.w.prec = KERN_F32;
+    x->bias = c->router_bias ? layer_param(m, l, "mlp.gate.e_score_correction_bias", c->experts, 1) : -1;
+    x->gu = ARENA_NEW(&m->mem, struct linear, c->experts);
+    x->down = ARENA_NEW(&m->mem, struct linear, c->experts);
+    for (int64_t e = 0; e < c->experts; e++) {
+        snprintf(prefix, sizeof prefix, "mlp.experts.%lld", (long long)e);
+        add_ffn(m, l, prefix, c->expert_inter, 0, &x->gu[e], &x->down[e]);
+    }
+    if (c->shared)
+        add_ffn(m, l, "mlp.shared_experts", c->shared * c->expert_inter, 0, &x->shared_gu, &x->shared_down);
 }
 
 static void add_layer(struct model *m, int64_t l)
 {
     const struct model_config *c = &m->conf;
     struct layer *y = &m->layers[l];
-    int64_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
     y->norm1 = layer_param(m, l, "input_layernorm.weight", c->hidden, 1);
-    add_linear(m, l, &y->qkv, (const struct part[]){{"self_attn.q_proj", q}, {"self_attn.k_proj", kv}, {"self_attn.v_proj", kv}}, 3, c->hidden, c->qkv_bias);
-    y->q_norm = c->qk_norm ? layer_param(m, l, "self_attn.q_norm.weight", c->head_dim, 1) : -1;
-    y->k_norm = c->qk_norm ? layer_param(m, l, "self_attn.k_norm.weight", c->head_dim, 1) : -1;
-    add_linear(m, l, &y->o, (const struct part[]){{"self_attn.o_proj", c->hidden}}, 1, q, c->o_bias);
+    (c->kv_lora ? add_latent : add_attention)(m, l, y);
     y->norm2 = layer_param(m, l, "post_attention_layernorm.weight", c->hidden, 1);
-    add_linear(m, l, &y->gu, (const struct part[]){{"mlp.gate_proj", c->inter}, {"mlp.up_proj", c->inter}}, 2, c->hidden, c->mlp_bias);
-    add_linear(m, l, &y->down, (const struct part[]){{"mlp.down_proj", c->hidden}}, 1, c->inter, c->mlp_bias);
-}
-
-int64_t model_n_linears(const struct model *m)
-{
-    return 4 * m->conf.layers + 1;
-}
-
-struct linear *model_linears(struct model *m, int64_t i)
-{
-    if (i == 4 * m->conf.layers)
-        return &m->head;
-    struct layer *y = &m->layers[i / 4];
-    struct linear *const of[] = {&y->qkv, &y->o, &y->gu, &y->down};
-    return of[i % 4];
+    if (c->experts && l >= c->first_dense)
+        add_mixture(m, l, y);
+    else
+        add_ffn(m, l, "mlp", c->inter, c->mlp_bias, &y->gu, &y->down);
 }
 
 /* Where each parameter lies in the masters: a linear's parts without gaps, groups on 64 bytes. Without masters only vectors lie there. */
@@ -79,8 +120,8 @@ static void place(struct model *m)
     int64_t at = 0;
     for (int64_t p = 0; p < m->n_params; p++)
         m->offset[p] = -1;
-    for (int64_t i = 0; i < model_n_linears(m); i++) {
-        const struct linear *lin = model_linears(m, i);
+    for (int64_t i = 0; i < m->n_linears; i++) {
+        const struct linear *lin = m->linears[i];
         for (int bias = 0; bias < 2; bias++) {
             int first = bias ? lin->bias_first : lin->first;
             for (int j = 0; first >= 0 && (bias || m->opts.train) && j < lin->n_parts; j++) {
@@ -101,9 +142,10 @@ static void place(struct model *m)
 void model_layout(struct model *m)
 {
     const struct model_config *c = &m->conf;
-    int64_t most = 3 + c->layers * 20;
+    int64_t most = 3 + c->layers * (20 + 3 * (c->experts + 2));
     m->params = ARENA_NEW(&m->mem, struct model_param, most);
     m->offset = ARENA_NEW(&m->mem, int64_t, most);
+    m->linears = ARENA_NEW(&m->mem, struct linear *, most);
     m->layers = ARENA_NEW(&m->mem, struct layer, c->layers);
     m->embed = add_param(m, "model.embed_tokens.weight", c->vocab, c->hidden);
     for (int64_t l = 0; l < c->layers; l++)
@@ -111,6 +153,7 @@ void model_layout(struct model *m)
     m->norm = add_param(m, "model.norm.weight", c->hidden, 1);
     int head = c->tied ? m->embed : add_param(m, "lm_head.weight", c->vocab, c->hidden);
     m->head = (struct linear){.w = {.n = c->vocab, .k = c->hidden, .prec = m->opts.prec}, .first = head, .n_parts = 1, .bias_first = -1};
+    m->linears[m->n_linears++] = &m->head;
     assert(m->n_params <= most);
     place(m);
 }

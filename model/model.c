@@ -7,8 +7,6 @@
 
 err_code model_alloc(struct kern *k, const struct model_config *c, const struct model_opts *o, struct model **out, struct err *e)
 {
-    if (c->kv_lora || c->experts)
-        return err_set(e, ERR_UNSUPPORTED, "'%s' models are described, but not computed yet", c->type);
     struct model *m = calloc(1, sizeof *m);
     if (!m)
         return err_set(e, ERR_LIMIT, "memory is short");
@@ -63,7 +61,7 @@ enum { ROPE_FIRST = 2048 };
 
 static void rope_fill(struct model *m, int64_t positions)
 {
-    int64_t bytes = positions * m->conf.head_dim / 2 * 2 * 4;
+    int64_t bytes = positions * m->conf.rope.d * 4;
     float *host = malloc((size_t)bytes);
     assert(host);
     kern_rope_table(&m->conf.rope, positions, host);
@@ -75,7 +73,7 @@ static void rope_fill(struct model *m, int64_t positions)
 err_code model_rope_open(struct model *m, struct err *e)
 {
     void *p;
-    TRY(kern_alloc(m->k, m->conf.max_position * m->conf.head_dim / 2 * 2 * 4, "rotary table", &p, e));
+    TRY(kern_alloc(m->k, m->conf.max_position * m->conf.rope.d * 4, "rotary table", &p, e));
     m->rope = p;
     rope_fill(m, m->conf.max_position < ROPE_FIRST ? m->conf.max_position : ROPE_FIRST);
     return ERR_OK;

@@ -138,6 +138,8 @@ static err_code write_config(struct saver *s, struct err *e)
 {
     json_t *o = s->m->source ? json_deep_copy(s->m->source) : model_config_json(&s->m->conf);
     json_object_del(o, "dtype"); /* transformers 5 writes this one, 4 the other; both read the older */
+    if (s->m->conf.mtp)
+        json_object_set_new(o, "num_nextn_predict_layers", json_integer(0)); /* those are not in the files */
     json_object_set_new(o, "torch_dtype", json_string(s->bf16 ? "bfloat16" : "float32"));
     err_code rc = write_json(s->dir, "config.json", o, e);
     json_decref(o);

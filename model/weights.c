@@ -11,8 +11,8 @@
 static err_code packs_open(struct model *m, struct packs **out, struct err *e)
 {
     int64_t bytes = 0;
-    for (int64_t i = 0; i < model_n_linears(m); i++) {
-        struct linear *lin = model_linears(m, i);
+    for (int64_t i = 0; i < m->n_linears; i++) {
+        struct linear *lin = m->linears[i];
         lin->pack_at = bytes;
         bytes += (kern_pack_bytes(m->k, lin->w.n, lin->w.k, lin->w.prec) + 63) / 64 * 64;
     }
@@ -42,8 +42,8 @@ static void bind(struct model *m)
 {
     for (int64_t p = 0; p < m->n_params; p++)
         m->params[p].w = m->offset[p] < 0 ? NULL : m->masters + m->offset[p];
-    for (int64_t i = 0; i < model_n_linears(m); i++) {
-        struct linear *lin = model_linears(m, i);
+    for (int64_t i = 0; i < m->n_linears; i++) {
+        struct linear *lin = m->linears[i];
         lin->w.w = m->params[lin->first].w;
         lin->w.pack = (char *)m->packs->mem + lin->pack_at;
         lin->bias = model_vec(m, lin->bias_first);
@@ -223,8 +223,8 @@ static err_code fill_all(struct filler *w)
         else if (p == m->embed)
             TRY(fill_flat(w, p, m->table, m->table16));
     }
-    for (int64_t i = 0; i < model_n_linears(m); i++) {
-        const struct linear *lin = model_linears(m, i);
+    for (int64_t i = 0; i < m->n_linears; i++) {
+        const struct linear *lin = m->linears[i];
         if (m->opts.train)
             kern_pack(m->k, &lin->w);
         else
@@ -239,9 +239,9 @@ err_code model_fill(struct model *m, const struct model_fill *f, struct err *e)
 {
     struct filler w = {.m = m, .f = f, .room = FILL_BLOCK, .e = e};
     TRY(weights_alloc(m, f->table_is_bf16, e));
-    for (int64_t i = 0; i < model_n_linears(m); i++)
-        if (model_linears(m, i)->w.k * 64 > w.room)
-            w.room = model_linears(m, i)->w.k * 64;
+    for (int64_t i = 0; i < m->n_linears; i++)
+        if (m->linears[i]->w.k * 64 > w.room)
+            w.room = m->linears[i]->w.k * 64;
     void *dev;
     w.host = malloc((size_t)w.room * 4);
     w.sums = m->opts.train ? NULL : calloc((size_t)m->n_params, sizeof *w.sums);
@@ -268,8 +268,8 @@ void model_refresh(struct model *m)
         m->spare = NULL;
         bind(m);
     }
-    for (int64_t i = 0; i < model_n_linears(m); i++)
-        kern_pack(m->k, &model_linears(m, i)->w);
+    for (int64_t i = 0; i < m->n_linears; i++)
+        kern_pack(m->k, &m->linears[i]->w);
 }
 
 static int is_bf16(const float *v, int64_t n)
@@ -341,8 +341,8 @@ static err_code freeze(struct model *m, struct model *f, struct err *e)
     f->masters = p;
     f->packs = m->packs;
     f->packs->refs++;
-    for (int64_t i = 0; i < model_n_linears(m); i++)
-        model_linears(f, i)->pack_at = model_linears(m, i)->pack_at;
+    for (int64_t i = 0; i < m->n_linears; i++)
+        f->linears[i]->pack_at = m->linears[i]->pack_at;
     bind(f);
     TRY(copy_plain(f, m, e));
     model_digest(m, f->digest);

@@ -26,6 +26,20 @@ cases = {
     'qwen3': ('qwen3', dict(head_dim=10, rms_norm_eps=1e-6)),
     'qwen3_tied_bias': ('qwen3', dict(head_dim=4, tie_word_embeddings=True, attention_bias=True, num_key_value_heads=1)),
 }
+latent = dict(num_key_value_heads=4, kv_lora_rank=12, qk_nope_head_dim=6, qk_rope_head_dim=4, v_head_dim=5, hidden_size=20, num_hidden_layers=2, first_k_dense_replace=1,
+              n_routed_experts=8, num_experts_per_tok=3, moe_intermediate_size=6, rms_norm_eps=1e-6)
+yarn = dict(rope_type='yarn', factor=8.0, original_max_position_embeddings=8, beta_fast=4.0, beta_slow=1.0, mscale=1.0, mscale_all_dim=1.0)
+cases |= {
+    'deepseek_v3': ('deepseek_v3', dict(latent, q_lora_rank=10, n_shared_experts=1, n_group=4, topk_group=2, norm_topk_prob=True, routed_scaling_factor=2.5, rope_scaling=yarn)),
+    'deepseek_v3_negative_bias': ('deepseek_v3', dict(latent, q_lora_rank=None, n_shared_experts=2, n_group=4, topk_group=2, norm_topk_prob=True, routed_scaling_factor=1.5,
+                                                      rope_theta=100.0, tie_word_embeddings=True)),
+    'deepseek_v3_one_group': ('deepseek_v3', dict(latent, q_lora_rank=6, n_shared_experts=1, n_group=1, topk_group=1, norm_topk_prob=False, routed_scaling_factor=1.0,
+                                                  first_k_dense_replace=0, rope_interleave=False, rope_theta=100.0)),
+    'deepseek_v2': ('deepseek_v2', dict(latent, q_lora_rank=10, n_shared_experts=2, n_group=4, topk_group=2, topk_method='group_limited_greedy', routed_scaling_factor=4.0,
+                                        rope_scaling=dict(yarn, mscale=0.707, mscale_all_dim=0.707))),
+    'deepseek_v2_lite': ('deepseek_v2', dict(latent, q_lora_rank=None, n_shared_experts=2, topk_method='greedy', n_group=1, topk_group=1, routed_scaling_factor=1.0, rope_theta=100.0)),
+    'qwen3_moe': ('qwen3_moe', dict(head_dim=8, num_experts=6, num_experts_per_tok=2, moe_intermediate_size=10, norm_topk_prob=True)),
+}
 rows, temperature = [1, 19, 2, 30], 0.75
 
 
@@ -36,6 +50,9 @@ def randomise(model, gen):
         else:
             v = torch.randn(p.shape, generator=gen, dtype=torch.float64) * (0.7 if 'embed' in name else 0.25)
         p.data = v.float().double()
+    for name, b in model.named_buffers():
+        if name.endswith('e_score_correction_bias'):
+            b.data = torch.randn(b.shape, generator=gen).to(b.dtype) * 0.2 - (0.8 if model.negative else 0)
 
 
 def exact_rotary(model):
@@ -43,6 +60,8 @@ def exact_rotary(model):
 
     def forward(x, position_ids, layer_type=None):
         angle = position_ids[..., None].double() * rot.inv_freq.double()
+        if model.config.model_type == 'deepseek_v2':
+            return torch.polar(torch.full_like(angle, rot.attention_scaling), angle)
         angle = torch.cat((angle, angle), -1)
         return angle.cos() * rot.attention_scaling, angle.sin() * rot.attention_scaling
     rot.forward = forward
@@ -53,7 +72,25 @@ def build(kind, options):
     scaling = dict(o.pop('rope_scaling', None) or {'rope_type': 'default'}, rope_theta=o.pop('rope_theta', 10000.0))
     config = CONFIG_MAPPING[kind](**o, rope_parameters=scaling)
     config._attn_implementation = 'eager'
+    config._experts_implementation = 'eager'
     return AutoModelForCausalLM.from_config(config).double().eval()
+
+
+def published(model, of):
+    """Tensors under the names of the files: experts apart."""
+    out = {}
+    for k, p in model.named_parameters():
+        v = of(p)
+        if '.experts.gate_up_proj' in k or '.experts.down_proj' in k:
+            for e in range(v.shape[0]):
+                base = k.rsplit('.', 1)[0] + f'.{e}.'
+                if k.endswith('down_proj'):
+                    out[base + 'down_proj.weight'] = v[e].contiguous()
+                else:
+                    out[base + 'gate_proj.weight'], out[base + 'up_proj.weight'] = (x.contiguous() for x in v[e].chunk(2))
+        else:
+            out[k] = v.contiguous()
+    return out
 
 
 def main():
@@ -63,16 +100,18 @@ def main():
             continue
         gen = torch.Generator().manual_seed(1000 + i)
         model = build(kind, options)
+        model.negative = 'negative' in name
         randomise(model, gen)
         d = os.path.join(out, name)
         shutil.rmtree(d, ignore_errors=True)
         os.makedirs(d)
         n = sum(rows)
-        params = {k: p for k, p in model.named_parameters()}
-        save_file({k: p.detach().float().contiguous() for k, p in params.items()}, os.path.join(d, 'model.safetensors'), metadata={'format': 'pt'})
+        tensors = published(model, lambda p: p.detach().float())
+        tensors |= {k: b.float().contiguous() for k, b in model.named_buffers() if k.endswith('e_score_correction_bias')}
+        save_file(tensors, os.path.join(d, 'model.safetensors'), metadata={'format': 'pt'})
         c = json.loads(model.config.to_json_string(use_diff=False))
-        keep = [k for k in c if k in base or k in options or k in ('model_type', 'rope_parameters', 'rope_scaling', 'rope_theta', 'head_dim', 'hidden_act')]
-        json.dump({k: c[k] for k in sorted(keep)} | {'architectures': [type(model).__name__]}, open(os.path.join(d, 'config.json'), 'w'), indent=1)
+        keep = [k for k in c if k in base or k in options or k in ('model_type', 'rope_parameters', 'rope_scaling', 'rope_theta', 'head_dim', 'hidden_act', 'num_local_experts')]
+        json.dump({k: c[k] for k in sorted(keep) if not (k == 'head_dim' and 'kv_lora_rank' in c)} | {'architectures': [type(model).__name__]}, open(os.path.join(d, 'config.json'), 'w'), indent=1)
         exact_rotary(model)
         ids = torch.randint(0, base['vocab_size'], (n,), generator=gen, dtype=torch.int32)
         target = torch.randint(0, base['vocab_size'], (n,), generator=gen, dtype=torch.int32)
@@ -91,10 +130,10 @@ def main():
         (g.double() * logp + ge.double() * entropy).sum().backward()
         vectors = {'ids': ids, 'rows': torch.tensor(rows, dtype=torch.int32), 'target': target, 'g': g, 'ge': ge, 'temperature': torch.tensor([temperature]),
                    'logits': logits.detach().float(), 'logp': logp.detach(), 'entropy': entropy.detach()}
-        for k, p in params.items():
-            vectors['grad.' + k] = p.grad.float().contiguous()
+        # an expert without tokens has no gradient
+        vectors |= {'grad.' + k: g for k, g in published(model, lambda p: (p.grad if p.grad is not None else torch.zeros_like(p)).float()).items()}
         save_file(vectors, os.path.join(d, 'vectors.safetensors'))
-        print(name, sum(p.numel() for p in params.values()), 'parameters')
+        print(name, sum(p.numel() for p in tensors.values()), 'parameters')
 
 
 main()

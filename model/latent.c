@@ -1,0 +1,101 @@
+/* Latent attention (MLA) in its expanded form: keys and values of every head are computed from the normed latent, so training, scoring and
+ * the cache work with H heads of dn + dr and dv numbers.
+ *   c_q = norm(x W_DQ), q = c_q W_UQ   (or q = x W_Q);   c_kv = norm(x W_DKV);   [k_nope | v] = c_kv W_UKV;   k_rope shared by the heads
+ * src: DeepSeek-V2 section 2.1; names and layouts as released. Cost per query, key and head: 2 (dn + dr + dv) FLOP. */
+#include "model/impl.h"
+
+/* The class default of the released code: config.json's rms_norm_eps does not reach these two norms. */
+static const float LATENT_EPS = 1e-6f;
+
+/* Columns of qkv. */
+struct cols {
+    int64_t wide, kv, rope; /* row length; where the latent of keys and values, and the shared rotary key begin */
+};
+
+static struct cols cols_of(const struct model_config *c)
+{
+    int64_t q = c->q_lora ? c->q_lora : c->heads * c->head_dim;
+    return (struct cols){q + c->kv_lora + c->d_rope, q, q + c->kv_lora};
+}
+
+static void norm(struct model *m, float *y, const float *x, int param, int64_t t, int64_t width, int64_t ldx)
+{
+    kern_rmsnorm(m->k, &(struct kern_rmsnorm){.y = y, .x = x, .w = model_vec(m, param), .rows = t, .c = width, .ldx = ldx, .eps = LATENT_EPS});
+}
+
+static void norm_back(const struct back *w, float *dx, const float *dy, const float *x, int param, int64_t width, int64_t ld)
+{
+    kern_rmsnorm_bwd(w->m->k, &(struct kern_rmsnorm_bwd){.dx = dx, .dw = w->grads[param], .dy = dy, .x = x, .w = model_vec(w->m, param), .rows = w->t, .c = width, .ldx = ld,
+                                                         .lddx = ld, .eps = LATENT_EPS});
+}
+
+/* Rotates the last d_rope of every head of q, and the shared key. */
+static void rotate(struct model *m, float *q, int64_t ldq, float *rope, int64_t ld_rope, int64_t t, int inverse)
+{
+    const struct model_config *c = &m->conf;
+    struct kern_rope r = {.x = q, .pos = m->a.pos, .cos_sin = m->rope, .t = t, .h = c->heads, .d = c->d_rope, .first = c->d_nope, .ldx = ldq, .head_stride = c->head_dim,
+                          .interleaved = c->rope_interleaved, .inverse = inverse};
+    kern_rope(m->k, &r);
+    r.x = rope, r.h = 1, r.first = 0, r.ldx = ld_rope, r.head_stride = c->d_rope;
+    kern_rope(m->k, &r);
+}
+
+/* Keys and values of all heads from the slot's latents. */
+static void expand(struct model *m, const struct slot *s, int64_t t)
+{
+    const struct model_config *c = &m->conf;
+    struct cols at = cols_of(c);
+    kern_mla_kv(m->k, &(struct kern_mla_kv){.k = m->a.lat.k, .v = m->a.lat.v, .kv = s->kv, .rope = s->qkv + at.rope, .t = t, .h = c->heads, .dn = c->d_nope, .dr = c->d_rope,
+                                            .dv = c->d_v, .ld_rope = at.wide});
+}
+
+void model_latent_forward(struct model *m, const struct pass *p, int64_t l, struct slot *s)
+{
+    const struct model_config *c = &m->conf;
+    const struct layer *y = &m->layers[l];
+    struct latent_work *w = &m->a.lat;
+    struct cols at = cols_of(c);
+    int64_t t = p->b->n_tok, ldq = c->q_lora ? c->heads * c->head_dim : at.wide, ldk = c->heads * c->head_dim, ldv = c->heads * c->d_v;
+    if (c->q_lora) {
+        norm(m, w->cq, s->qkv, y->q_norm, t, c->q_lora, at.wide);
+        model_linear(m, &y->q_b, s->q, w->cq, NULL, t);
+    }
+    rotate(m, s->q, ldq, s->qkv + at.rope, at.wide, t, 0);
+    norm(m, w->ckv, s->qkv + at.kv, y->k_norm, t, c->kv_lora, at.wide);
+    model_linear(m, &y->kv_b, s->kv, w->ckv, NULL, t);
+    expand(m, s, t);
+    if (p->step)
+        model_write_cache(m, p, l, w->k, ldk, w->v, ldv);
+    kern_attn(m->k, &(struct kern_attn){.o = s->o, .lse = p->keep ? s->lse : NULL, .q = s->q, .kv = model_kv_of(m, p, l, w->k, ldk, w->v, ldv), .cu_q = p->b->cu_seqlens,
+                                        .kv_len = p->step ? p->step->kv_len : m->a.kv_len, .n_seq = p->b->n_seq, .hq = c->heads, .hkv = c->heads, .dk = c->head_dim, .dv = c->d_v,
+                                        .ldq = ldq, .ldo = ldv, .scale = model_attn_scale(c)});
+}
+
+void model_latent_back(const struct back *b, const struct layer *y, struct slot *s)
+{
+    struct model *m = b->m;
+    struct acts *a = &m->a;
+    const struct model_config *c = &m->conf;
+    struct latent_work *w = &a->lat;
+    struct cols at = cols_of(c);
+    int64_t ldq = c->q_lora ? c->heads * c->head_dim : at.wide, ldk = c->heads * c->head_dim, ldv = c->heads * c->d_v;
+    float *dq = c->q_lora ? w->dq : a->dqkv;
+    expand(m, s, b->t);
+    kern_attn_bwd(m->k, &(struct kern_attn_bwd){.dq = dq, .dk = w->dk, .dv = w->dv, .dout = a->dout, .o = s->o, .lse = s->lse, .q = s->q,
+                                                .kv = {.k = w->k, .v = w->v, .cu_k = b->b->cu_seqlens, .ldk = ldk, .ldv = ldv, .head_stride_k = c->head_dim, .head_stride_v = c->d_v},
+                                                .cu_q = b->b->cu_seqlens, .n_seq = b->b->n_seq, .hq = c->heads, .hkv = c->heads, .d_k = c->head_dim, .d_v = c->d_v, .ldq = ldq,
+                                                .ldo = ldv, .scale = model_attn_scale(c)});
+    kern_mla_kv_bwd(m->k, &(struct kern_mla_kv_bwd){.dkv = w->dkv, .drope = a->dqkv + at.rope, .dk = w->dk, .dv = w->dv, .t = b->t, .h = c->heads, .d_n = c->d_nope, .d_r = c->d_rope,
+                                                    .d_v = c->d_v, .ld_rope = at.wide});
+    rotate(m, dq, ldq, a->dqkv + at.rope, at.wide, b->t, 1);
+    norm(m, w->ckv, s->qkv + at.kv, y->k_norm, b->t, c->kv_lora, at.wide);
+    model_wgrad(b, &y->kv_b, w->dkv, w->ckv, b->t);
+    model_dgrad(b, &y->kv_b, w->dckv, w->dkv, b->t, 0);
+    norm_back(b, a->dqkv + at.kv, w->dckv, s->qkv + at.kv, y->k_norm, c->kv_lora, at.wide);
+    if (!c->q_lora)
+        return;
+    norm(m, w->cq, s->qkv, y->q_norm, b->t, c->q_lora, at.wide);
+    model_wgrad(b, &y->q_b, dq, w->cq, b->t);
+    model_dgrad(b, &y->q_b, w->dcq, dq, b->t, 0);
+    norm_back(b, a->dqkv, w->dcq, s->qkv, y->q_norm, c->q_lora, at.wide);
+}

@@ -1,0 +1,137 @@
+/* DeepSeekMoE: y = x_mid + sum_e w_e expert_e(n) + shared(n),  n = norm(x_mid), over the chosen experts in ascending id, shared last.
+ * Tokens are copied into rows sorted by expert, then by token, so that every expert is one matrix product; nothing is dropped.
+ * det  an expert's rows are independent, and each token's sum has one order: batch, neighbours and threads do not matter.
+ * src: DeepSeek-V3 section 2.1.2 */
+#include "model/impl.h"
+
+/* Rows by expert from the choice: w->first[e] .. w->first[e + 1] are expert e's. */
+static void dispatch(struct model *m, const struct slot *s, int64_t t)
+{
+    const struct model_config *c = &m->conf;
+    struct mixture_work *w = &m->a.mix;
+    int64_t n = t * c->top_k;
+    kern_get(m->k, w->ids, s->id, n * 4);
+    memset(w->first, 0, (size_t)(c->experts + 1) * sizeof *w->first);
+    for (int64_t i = 0; i < n; i++)
+        w->first[w->ids[i] + 1]++;
+    for (int64_t e = 0; e < c->experts; e++)
+        w->first[e + 1] += w->first[e];
+    for (int64_t i = 0; i < n; i++) { /* first[e] runs to the end of e's rows ... */
+        int32_t r = w->first[w->ids[i]]++;
+        w->row_of[i] = r;
+        w->slot_of[r] = (int32_t)i;
+        w->token_of[r] = (int32_t)(i / c->top_k);
+    }
+    memmove(w->first + 1, w->first, (size_t)c->experts * sizeof *w->first); /* ... which is where the next begin */
+    w->first[0] = 0;
+}
+
+static void gather(struct model *m, float *rows, const float *x, int64_t t)
+{
+    const struct model_config *c = &m->conf;
+    kern_embed(m->k, &(struct kern_embed){.y = rows, .table = x, .ids = m->a.mix.token_of, .t = t * c->top_k, .c = c->hidden, .v = t});
+}
+
+static void swiglu(struct model *m, float *y, const float *gu, int64_t rows, int64_t c)
+{
+    kern_swiglu(m->k, &(struct kern_swiglu){.y = y, .g = gu, .u = gu + c, .rows = rows, .c = c, .ldg = 2 * c});
+}
+
+static void swiglu_back(struct model *m, float *gu, const float *dy, int64_t rows, int64_t c)
+{
+    kern_swiglu_bwd(m->k, &(struct kern_swiglu_bwd){.dg = gu, .du = gu + c, .dy = dy, .g = gu, .u = gu + c, .rows = rows, .c = c, .ldg = 2 * c, .lddg = 2 * c});
+}
+
+static void shared_forward(struct model *m, const struct mixture *x, struct slot *s, int finish, int64_t t)
+{
+    const struct model_config *c = &m->conf;
+    struct mixture_work *w = &m->a.mix;
+    if (!c->shared)
+        return;
+    model_linear(m, &x->shared_gu, s->shared_gu, m->a.xn, NULL, t);
+    if (!finish)
+        return;
+    swiglu(m, w->shared_act, s->shared_gu, t, c->shared * c->expert_inter);
+    model_linear(m, &x->shared_down, w->shared_y, w->shared_act, NULL, t);
+}
+
+void model_mixture_forward(struct model *m, int64_t l, struct slot *s, float *out, int64_t t)
+{
+    const struct model_config *c = &m->conf;
+    const struct mixture *x = m->layers[l].mix;
+    struct mixture_work *w = &m->a.mix;
+    int64_t inner = c->expert_inter;
+    model_linear(m, &x->router, w->z, m->a.xn, NULL, t);
+    kern_route(m->k, &(struct kern_route){.score = s->score, .weight = s->weight, .id = s->id, .z = w->z, .bias = model_vec(m, x->bias), .t = t, .e = c->experts, .top_k = c->top_k,
+                                          .groups = c->groups, .top_groups = c->top_groups, .softmax = c->router_softmax, .normalise = c->router_normalise,
+                                          .scale = (float)c->router_scale});
+    dispatch(m, s, t);
+    gather(m, w->x, m->a.xn, t);
+    for (int64_t e = 0; e < c->experts; e++) {
+        int64_t r = w->first[e], n = w->first[e + 1] - r;
+        if (!n)
+            continue;
+        model_linear(m, &x->gu[e], s->expert_gu + r * 2 * inner, w->x + r * c->hidden, NULL, n);
+        if (!out)
+            continue;
+        swiglu(m, w->act + r * inner, s->expert_gu + r * 2 * inner, n, inner);
+        model_linear(m, &x->down[e], w->y + r * c->hidden, w->act + r * inner, NULL, n);
+    }
+    shared_forward(m, x, s, out != NULL, t);
+    if (out)
+        kern_moe_sum(m->k, &(struct kern_moe_sum){.y = out, .x = w->y, .weight = s->weight, .a = c->shared ? w->shared_y : NULL, .b = s->x_mid, .row_of = w->row_of, .t = t,
+                                                  .c = c->hidden, .top_k = c->top_k});
+}
+
+/* dweight comes from dy . expert(x) = (W_down^T dy) . act, so that the experts' outputs need not be kept. */
+static void experts_back(const struct back *b, const struct mixture *x, struct slot *s)
+{
+    struct model *m = b->m;
+    const struct model_config *c = &m->conf;
+    struct mixture_work *w = &m->a.mix;
+    int64_t rows = b->t * c->top_k, inner = c->expert_inter, h = c->hidden;
+    gather(m, w->x, m->a.xn, b->t);
+    gather(m, w->dy, m->a.dx, b->t);
+    swiglu(m, w->act, s->expert_gu, rows, inner);
+    for (int64_t e = 0; e < c->experts; e++) {
+        int64_t r = w->first[e], n = w->first[e + 1] - r;
+        if (n)
+            model_dgrad(b, &x->down[e], w->dact + r * inner, w->dy + r * h, n, 0);
+    }
+    kern_moe_dot(m->k, &(struct kern_moe_dot){.y = w->dweight, .p = w->dact, .q = w->act, .slot_of = w->slot_of, .rows = rows, .c = inner});
+    kern_moe_scale(m->k, &(struct kern_moe_scale){.x = w->dact, .weight = s->weight, .slot_of = w->slot_of, .rows = rows, .c = inner});
+    kern_moe_scale(m->k, &(struct kern_moe_scale){.x = w->dy, .weight = s->weight, .slot_of = w->slot_of, .rows = rows, .c = h});
+    swiglu_back(m, s->expert_gu, w->dact, rows, inner);
+    for (int64_t e = 0; e < c->experts; e++) { /* y becomes dx of the rows: act was read just before */
+        int64_t r = w->first[e], n = w->first[e + 1] - r;
+        if (!n)
+            continue;
+        model_wgrad(b, &x->down[e], w->dy + r * h, w->act + r * inner, n);
+        model_wgrad(b, &x->gu[e], s->expert_gu + r * 2 * inner, w->x + r * h, n);
+        model_dgrad(b, &x->gu[e], w->y + r * h, s->expert_gu + r * 2 * inner, n, 0);
+    }
+}
+
+void model_mixture_back(const struct back *b, const struct layer *y, struct slot *s)
+{
+    struct model *m = b->m;
+    struct acts *a = &m->a;
+    const struct model_config *c = &m->conf;
+    const struct mixture *x = y->mix;
+    struct mixture_work *w = &a->mix;
+    dispatch(m, s, b->t);
+    experts_back(b, x, s);
+    kern_route_bwd(m->k, &(struct kern_route_bwd){.dz = w->dz, .dweight = w->dweight, .score = s->score, .id = s->id, .t = b->t, .e = c->experts, .top_k = c->top_k,
+                                                  .softmax = c->router_softmax, .normalise = c->router_normalise, .scale = (float)c->router_scale});
+    model_wgrad(b, &x->router, w->dz, a->xn, b->t);
+    model_dgrad(b, &x->router, a->dxn, w->dz, b->t, 0);
+    if (c->shared) {
+        swiglu(m, w->shared_act, s->shared_gu, b->t, c->shared * c->expert_inter);
+        model_wgrad(b, &x->shared_down, a->dx, w->shared_act, b->t);
+        model_dgrad(b, &x->shared_down, w->shared_act, a->dx, b->t, 0);
+        swiglu_back(m, s->shared_gu, w->shared_act, b->t, c->shared * c->expert_inter);
+        model_wgrad(b, &x->shared_gu, s->shared_gu, a->xn, b->t);
+        model_dgrad(b, &x->shared_gu, a->dxn, s->shared_gu, b->t, 1);
+    }
+    kern_moe_sum(m->k, &(struct kern_moe_sum){.y = a->dxn, .x = w->y, .b = a->dxn, .row_of = w->row_of, .t = b->t, .c = c->hidden, .top_k = c->top_k});
+}
