@@ -27,6 +27,17 @@ def config(kind):
         c['attention_bias'] = rnd.random() < 0.3
     if kind == 'llama':
         c['mlp_bias'] = rnd.random() < 0.3
+    if kind == 'qwen3_moe':
+        c.update(num_experts=rnd.randint(4, 9), num_experts_per_tok=rnd.randint(1, 4), moe_intermediate_size=rnd.randint(8, 30), norm_topk_prob=rnd.random() < 0.5)
+    if kind.startswith('deepseek'):
+        g = rnd.choice([1, 2, 4])
+        c.update(q_lora_rank=rnd.choice([None, 9]), kv_lora_rank=rnd.randint(6, 20), qk_nope_head_dim=rnd.randint(4, 10), qk_rope_head_dim=2 * rnd.randint(2, 5), v_head_dim=rnd.randint(4, 12),
+                 n_routed_experts=g * rnd.randint(3, 4), n_shared_experts=rnd.randint(1, 2), num_experts_per_tok=rnd.randint(1, 3), moe_intermediate_size=rnd.randint(8, 30),
+                 first_k_dense_replace=rnd.randint(0, 1), n_group=g, topk_group=(g + 1) // 2, norm_topk_prob=kind == 'deepseek_v3' and rnd.random() < 0.5, routed_scaling_factor=1.7,
+                 num_key_value_heads=c['num_attention_heads'], attention_bias=False)
+        del c['head_dim']
+        if kind == 'deepseek_v2':
+            c['topk_method'] = 'greedy' if g == 1 else 'group_limited_greedy'
     if kind == 'qwen2':  # no head_dim key in the published files
         c['hidden_size'] = c['num_attention_heads'] * c['head_dim']
         del c['head_dim']
@@ -40,14 +51,15 @@ def score(d, rows):
 
 
 worst = checked = 0
-for kind in ['llama', 'qwen2', 'qwen3']:
+kinds = ['llama', 'qwen2', 'qwen3', 'qwen3_moe', 'deepseek_v2', 'deepseek_v3']
+for kind in kinds:
     for i in range(n):
         d = tempfile.mkdtemp()
         c = config(kind)
         json.dump(c, open(d + '/c.json', 'w'))
         dtype, shard = rnd.choice(['f32', 'bf16']), rnd.choice(['5000000000', '6000'])
         subprocess.run([hone, 'model', 'init', d + '/c.json', d + '/m', '--seed', str(i), '--dtype', dtype, '--shard-bytes', shard], check=True, capture_output=True)
-        model, info = AutoModelForCausalLM.from_pretrained(d + '/m', dtype=torch.float64, attn_implementation='eager', output_loading_info=True)
+        model, info = AutoModelForCausalLM.from_pretrained(d + '/m', dtype=torch.float64, attn_implementation='eager', experts_implementation='eager', output_loading_info=True)
         assert not any(info[k] for k in ('missing_keys', 'unexpected_keys', 'mismatched_keys')), info
         rows = [[rnd.randrange(c['vocab_size']) for _ in range(k)] for k in (2, 40, 100)]
         got = score(d + '/m', rows)
@@ -60,5 +72,5 @@ for kind in ['llama', 'qwen2', 'qwen3']:
         model.to(torch.float32 if dtype == 'f32' else torch.bfloat16).save_pretrained(d + '/t')
         assert score(d + '/t', rows) == got, 'other bits from the folder that transformers saved'
         shutil.rmtree(d)
-print(f'{3 * n} models, {checked} log-probs, largest difference {worst:.2g} of the largest log-prob; all folders loaded both ways')
+print(f'{len(kinds) * n} models, {checked} log-probs, largest difference {worst:.2g} of the largest log-prob; all folders loaded both ways')
 sys.exit(worst > 1e-5)
