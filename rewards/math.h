@@ -71,7 +71,7 @@ enum math_form {
     X(modular, 1, "7 (mod 12) accepts 7")                                                                           \
     X(approx_tail, 1, "in a = b ~ c the part after the approximation sign is a comment")                            \
     X(word_numbers, 1, "five equals 5")                                                                             \
-    X(decimal_comma, 0, "2,5 is read as 2.5")                                                                       \
+    X(decimal_comma, 1, "a gold with a decimal point accepts the same digits with a comma: 2.5 and 2,5")                                                                       \
     X(strict_box, 0, "responses: only the content of the last box counts (for RL with a box in the prompt)")        \
     X(unevaluated, 0, "an integral, sum, limit or derivative left standing may equal its value (never evaluated today)")
 

@@ -30,6 +30,10 @@ static void put(struct text *b, struct str s, int glue, int space)
 
 static void put_token(struct math_checker *m, struct text *b, const struct tok *t, const struct tok *prev)
 {
+    if (t->type == T_OP && t->id == '^' && ((t[1].type == T_OP && t[1].id == 'o') || (t[1].type == T_OPEN && t[1].id == '{' && t[2].type == T_OP && t[2].id == 'o')))
+        return; /* ^\circ is the degree sign */
+    if (t->type == T_OP && t->id == '+' && t[1].type == T_CONST && t[1].id == C_INF && (!prev || prev->type == T_OP || prev->type == T_OPEN || prev->type == T_REL))
+        return;
     switch (t->type) {
     case T_NUM:
         if (prev && prev->type == T_CMD && prev->id == K_FRAC && t->frac < 0) { /* \frac12 */

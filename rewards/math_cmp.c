@@ -605,6 +605,8 @@ static int dispatch(struct math_checker *m, struct node *g, struct node *p)
         return with_modulus(m, g, p);
     if (g->kind == N_TEXT || p->kind == N_TEXT)
         return names_eq(m, g, p);
+    if (g->kind == N_CONST && p->kind == N_SYM && (p->flags & F_TEXT) && ((g->fn == C_I && str_eq(m->sym[p->id].name, STR("i"))) || (g->fn == C_E && str_eq(m->sym[p->id].name, STR("e")))))
+        return math_why(m, "the same constant"), 1;
     if (g->kind == N_CONST && p->kind == N_CONST && g->fn == p->fn)
         return math_why(m, "the same constant"), 1;
     int gpm = math_has(g, N_PM), ppm = math_has(p, N_PM);
@@ -636,9 +638,11 @@ static int dispatch(struct math_checker *m, struct node *g, struct node *p)
         return matrix_tuple(m, p, g, 0);
     if (is_collection(g) && is_collection(p))
         return collections(m, g, p);
-    if ((g->kind == N_SET || g->kind == N_LIST) && g->n == 1 && !m->inner)
+    if (g->kind == N_SET && p->kind == N_SET && g->n + p->n == 1)
+        return math_why(m, "an empty set against another one"), 0;
+    if ((g->kind == N_SET || g->kind == N_LIST) && g->n == 1 && !m->inner && !(g->kid[0]->kind == N_CONST && g->kid[0]->fn == C_EMPTY))
         return math_equal(m, g->kid[0], p);
-    if ((p->kind == N_SET || (p->kind == N_LIST && p->open != 'o')) && p->n == 1 && !m->inner)
+    if ((p->kind == N_SET || (p->kind == N_LIST && p->open != 'o')) && p->n == 1 && !m->inner && !(p->kid[0]->kind == N_CONST && p->kid[0]->fn == C_EMPTY))
         return math_equal(m, g, p->kid[0]);
     struct node *parts;
     if (is_collection(g) && (parts = as_list(m, p))->kind == N_LIST)

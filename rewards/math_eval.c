@@ -441,6 +441,14 @@ static struct cball eval_fn(struct eval *ev, const struct node *x)
     struct rat q;
     int64_t k;
     int n = x->n < 4 ? x->n : 4;
+    if ((x->fn == FN_MAX || x->fn == FN_MIN) && x->n > 2) { /* fold from the left */
+        v[0] = math_eval(ev, x->kid[0]);
+        for (int i = 1; i < x->n && !ev->m->over; i++) {
+            v[1] = math_eval(ev, x->kid[i]);
+            v[0] = eval_max(ev, x->fn, v, 2);
+        }
+        return v[0];
+    }
     math_spend(ev->m, 200 + 40 * ev->c->n * ev->c->n);
     if (x->n > 4 || x->fn == FN_DET || x->fn == FN_GCD || x->fn == FN_LCM)
         return unknown();

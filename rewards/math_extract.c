@@ -436,7 +436,7 @@ static int64_t behind_link(struct str s, int64_t i, int needed)
         i += (int64_t)strlen(links[j]);
         marked |= j < 13;
     }
-    if (needed && !marked && !(i < s.n && (digit(s.p[i]) || s.p[i] == '$' || has(s, i, "\\(") || has(s, i, "\\["))))
+    if (needed && !marked && !(i < s.n && (digit(s.p[i]) || s.p[i] == '$' || has(s, i, "\\(") || has(s, i, "\\["))) && !(i < s.n && s.p[i] == '\n' && s.p[i - 1] == '*')) /* **Final Answer** as a heading */
         return -1;
     return i;
 }

@@ -164,6 +164,7 @@ struct math_checker {
     int nt, at;
     int bar;                    /* open absolute values */
     int in_set;                 /* a bar here means "such that" */
+    int comma;                  /* 2,5 is a decimal */
     int short_names;            /* no digits joined to names: \frac a2 */
     int inner;                  /* comparing members: a set is no longer its only member */
     int outward;                /* ]a,b[: a [ closes */

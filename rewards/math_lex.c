@@ -254,7 +254,7 @@ static void lex_number(struct lexer *x)
                                                                   : strchr("/*+^)}(", at(x, end + 1)) && at(x, end + 1))) {
         end++;
         frac = 0;
-    } else if (c == ',' && x->m->o.decimal_comma && digit(at(x, end + 1)) && !was_grouped && !x->brackets) {
+    } else if (c == ',' && x->m->comma && digit(at(x, end + 1)) && !was_grouped && !x->brackets) {
         for (i = ++end; digit(at(x, end));)
             end++;
         frac = (int)(end - i);
@@ -331,14 +331,15 @@ static int push_known(struct lexer *x, struct str w)
         push(x, T_UNIT, 0, w);
         return 1;
     }
-    if (after_value(x) && (!caps || w.n > 2) && math_unit(w) && !(e && (e->type == T_WORD && (e->id & 255) != W_OTHER))) {
+    int remark = x->n > 1 && x->t[x->n - 1].type == T_OPEN && x->t[x->n - 1].id == '(' && x->t[x->n - 2].type == T_NUM && at(x, x->i) != '+' && at(x, x->i) != '-';
+    if ((after_value(x) || remark) && (!caps || w.n > 2) && math_unit(w) && !(e && (e->type == T_WORD && (e->id & 255) != W_OTHER))) {
         push(x, T_UNIT, 0, w);
         return 1;
     }
     if (!e || (caps && w.n <= 4 && !x->texts && (in_math || x->mathy || w.n < 3) && strncmp(e->name, "pm", 2) && strncmp(e->name, "am", 2)))
         return 0;
     int cls = e->id & 255;
-    if (e->type == T_WORD && in_math && cls != W_AND && cls != W_OR && cls != W_IF)
+    if (e->type == T_WORD && in_math && cls != W_AND && cls != W_OR && cls != W_IF && !(w.n > 3 && (cls == W_SQUARE || cls == W_CUBIC || cls == W_PERCENT)))
         return 0;
     if ((e->type == T_SYM || e->type == T_FN) && x->texts && !(x->rm >> (x->texts - 1) & 1)) {
         push(x, T_WORD, W_OTHER, w);
@@ -403,6 +404,16 @@ static void lex_letters(struct lexer *x)
     for (int64_t k = 0; k < w.n; k++)
         caps &= w.p[k] >= 'A' && w.p[k] <= 'Z';
     int glued = digit(at(x, start - 1)) || (before && !open && strchr("^_+-*/=({|", before)) || (after && strchr("^_+-*/=|}", after)) || at(x, i) == '(' || (caps && (before == ',' || after == ','));
+    int vowel = 0, lower = 1;
+    for (int64_t k = 0; k < w.n; k++) {
+        vowel |= strchr("aeiou", w.p[k]) != NULL;
+        lower &= w.p[k] >= 'a';
+    }
+    int tight = digit(at(x, start - 1)) || (before && strchr("^_+-*/=", before)) || (after && strchr("^_+-*/=", after));
+    if ((in_math || x->mathy) && w.n >= 4 && vowel && lower && !tight && !alone && x->n) { /* $42 (miles)$ */
+        push(x, T_WORD, W_OTHER, w);
+        return;
+    }
     if (in_math || (w.n <= 3 && (glued || (alone && !capital))) || (w.n <= 5 && x->mathy && glued && !capital))
         push_letters(x, w);
     else

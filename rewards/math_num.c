@@ -1,4 +1,5 @@
 /* Equality of two scalar expressions: exact rationals, then F_p[i], then balls at rising precision. */
+#include <math.h>
 #include <string.h>
 
 #include "rewards/math_eval.h"
@@ -39,6 +40,29 @@ static int rat_binom(struct math_checker *m, struct rat *q, int64_t n, int64_t k
     return k >= 0 && rat_product(m, &a, n - k + 1, n, 1) && rat_product(m, &b, 1, k, 1) && rat_div(m, q, &a, &b);
 }
 
+static double log2_of(const struct rat *a)
+{
+    const mp_limb_t *n = rat_num(a), *d = rat_den(a);
+    return log2((double)n[a->nn - 1]) + 64.0 * a->nn - log2((double)d[a->dn - 1]) - 64.0 * a->dn;
+}
+
+/* log_b a when it is n/k with k <= 6: guessed in floating point, then a^k = b^n is checked exactly. */
+static int rat_log(struct math_checker *m, struct rat *q, const struct rat *a, const struct rat *b)
+{
+    if (a->sign <= 0 || b->sign <= 0)
+        return 0;
+    double la = log2_of(a), lb = log2_of(b);
+    if (fabs(lb) < 1e-9)
+        return 0;
+    for (int64_t k = 1; k <= 6; k++) {
+        double n = la / lb * (double)k, r = floor(n + 0.5);
+        struct rat x, y;
+        if (fabs(n - r) < 1e-6 && fabs(r) < 60000 && rat_pow(m, &x, a, k) && rat_pow(m, &y, b, (int64_t)r) && rat_eq(&x, &y))
+            return rat_frac(m, q, (int64_t)r, k);
+    }
+    return 0;
+}
+
 static int rat_fn(struct math_checker *m, const struct node *x, struct rat *q)
 {
     struct rat a, b;
@@ -56,6 +80,11 @@ static int rat_fn(struct math_checker *m, const struct node *x, struct rat *q)
     case FN_FACT: return rat_i64(&a, &n) && n >= 0 && n < 6000 && rat_product(m, q, 2, n, 1);
     case FN_FACT2: return rat_i64(&a, &n) && n >= 0 && n < 6000 && rat_product(m, q, n % 2 ? 1 : 2, n, 2);
     case FN_BINOM: return x->n == 2 && rat_i64(&a, &n) && rat_i64(&b, &k) && k >= 0 && rat_binom(m, q, n, k);
+    case FN_LOGB: return x->n == 2 && rat_log(m, q, &a, &b);
+    case FN_LOG:
+    case FN_LG:
+        b = rat_of(10);
+        return x->n == 1 && rat_log(m, q, &a, &b);
     case FN_FLOOR: return rat_floor(m, q, &a);
     case FN_CEIL:
         a.sign = -a.sign;
@@ -206,10 +235,29 @@ static int compare_balls(const struct ball_ctx *c, const struct cball *a, const 
     return err <= (mag > 0 ? mag : 0) - 32 * c->n ? 1 : -1;
 }
 
-static int constant_eq(struct math_checker *m, const struct node *a, const struct node *b)
+/* Bits of the numbers in an expression: how close two different values made of them may come. 2^(1/2^1000) is within
+ * 2^-1000 of 1. */
+static int64_t height(struct math_checker *m, const struct node *x)
+{
+    struct rat q;
+    int64_t e, bits = 0;
+    if (x->kind == N_SYM || x->kind == N_CONST || x->kind == N_TEXT)
+        return 1;
+    if (math_rat(m, x, &q))
+        return rat_bits(&q);
+    for (int i = 0; i < x->n; i++)
+        bits += height(m, x->kid[i]);
+    if (x->kind == N_POW && math_rat(m, x->kid[1], &q) && rat_i64(&q, &e) && bits < 1 << 20 && e < 1 << 20 && e > -(1 << 20))
+        bits *= e < 0 ? -e : e > 0 ? e : 1;
+    return bits < 1 << 28 ? bits : 1 << 28;
+}
+
+/* witness: the values agree in F_p[i], so that agreement to any number of bits will do. */
+static int constant_eq(struct math_checker *m, const struct node *a, const struct node *b, int witness)
 {
     static const int limbs[] = {2, 6, 16};
     struct eval ev = {.m = m, .c = m->balls};
+    int64_t need = witness ? 64 : -1;
     for (int k = 0; k < 3 && !m->over; k++) {
         m->balls->n = limbs[k];
         struct cball x = math_eval(&ev, a), y = math_eval(&ev, b);
@@ -223,12 +271,14 @@ static int constant_eq(struct math_checker *m, const struct node *a, const struc
         }
         if (x.re.kind == BALL_UNKNOWN && y.re.kind == BALL_UNKNOWN && k)
             break;
-        if (r == 1 && k) {
+        if (r == 1 && k && need < 0)
+            need = 64 + height(m, a) + height(m, b);
+        if (r == 1 && k && limbs[k] * 32 >= need) {
             math_why(m, "equal to %d bits: %.10g", limbs[k] * 32, ball_f64(&x.re));
             return 1;
         }
     }
-    math_why(m, "a value does not exist or is too large to compute");
+    math_why(m, need > 0 ? "too close to tell apart at 1024 bits" : "a value does not exist or is too large to compute");
     return -1;
 }
 
@@ -294,7 +344,7 @@ int math_scalar_eq(struct math_checker *m, const struct node *a, const struct no
         return 0;
     }
     int symbols = info.symbols || has_symbols(m, a) || has_symbols(m, b);
-    int r = symbols ? symbolic_eq(m, a, b) : constant_eq(m, a, b);
+    int r = symbols ? symbolic_eq(m, a, b) : constant_eq(m, a, b, same && !info.undefined);
     if (r < 0 && same && !info.undefined && (math_has(a, N_CALL) || math_has(a, N_OPAQUE) || info.symbols)) {
         math_why(m, "equal as rational functions of the same unknown functions");
         return 1;

@@ -626,7 +626,11 @@ static struct node *power(struct math_checker *m)
                 x = x->kind == N_SYM ? math_sym(m, math_join(m, m->sym[x->id].name, "", p), 0) : NULL;
             } else {
                 struct node *e = exponent(m);
-                x = e ? math_wrap(m, N_POW, x, e) : NULL;
+                if (e && x->kind == N_SYM && accept(m, T_OP, '_')) { /* x^2_i */
+                    struct str sub = math_script(m);
+                    x = sub.n ? math_sym(m, math_join(m, m->sym[x->id].name, "_", sub), x->flags & F_TEXT) : NULL;
+                }
+                x = e && x ? math_wrap(m, N_POW, x, e) : NULL;
             }
         } else {
             break;
