@@ -98,6 +98,9 @@ $(B)/libhone.a: $(LIB)
 $(B)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(CFLAGS) $(call isa,$<) -MMD -MP -c -o $@ $<
+# texts that are built in
+$(B)/sandbox/zygote.o: $(wildcard sandbox/inside/*)
+$(B)/rewards/code_calls.o $(B)/rewards/code_cpp.o: $(wildcard rewards/inside/*)
 $(UNIT): $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libhone.a
 	$(call say,LINK)$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 # a fuzz target is LLVMFuzzerTestOneInput; here it replays its corpus, `make fuzz` drives it with libFuzzer

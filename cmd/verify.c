@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cmd/cmd.h"
+#include "cmd/pool.h"
 #include "rewards/rewards.h"
 
 struct math_flags {
@@ -99,6 +100,7 @@ static int run_math(int argc, char **argv)
 int cmd_verify(int argc, char **argv)
 {
     static const struct cmd_verb verbs[] = {
+        {"code", "programs against the tests of their tasks", cmd_verify_code},
         {"math", "mathematical answers against a gold answer", run_math},
     };
     return cmd_dispatch("verify", verbs, (int)(sizeof verbs / sizeof *verbs), argc, argv);

@@ -22,6 +22,7 @@
 #include "core/err.h"
 #include "core/json.h"
 #include "core/str.h"
+#include "rewards/code.h"
 #include "rewards/math.h"
 #include "script/script.h"
 

@@ -1,0 +1,85 @@
+/* PID 1 of a worker's namespaces: takes one request after the other from the owner. It dies with the
+ * control socket, and everything below it dies with it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sandbox/run.h"
+
+static void fail_start(struct box *b, const struct err *e)
+{
+    struct sbuf m;
+    sbuf_init(&m, 8192);
+    sandbox_wire_begin(&m);
+    sandbox_wire_puts(&m, WIRE_ERROR, e->msg);
+    sandbox_wire_end(&m);
+    sandbox_wire_send(b->control, &m);
+    _exit(1);
+}
+
+/* The box keeps only what making runs needs; nothing executed later can get back the rest. */
+static void keep_few_caps(void)
+{
+    struct __user_cap_header_struct h = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct d[2];
+    const uint32_t keep = 1u << CAP_SYS_ADMIN | 1u << CAP_SYS_CHROOT | 1u << CAP_SETPCAP | 1u << CAP_SYS_PTRACE | 1u << CAP_KILL;
+    for (int c = 0; c <= 63; c++)
+        if (c > 31 || !(keep >> c & 1))
+            if (prctl(PR_CAPBSET_DROP, c) && errno == EINVAL)
+                break;
+    memset(d, 0, sizeof d);
+    d[0].effective = d[0].permitted = keep;
+    syscall(SYS_capset, &h, d);
+}
+
+static void say_hello(struct box *b, const char *no_python)
+{
+    struct sbuf m;
+    char layers[600];
+    sbuf_init(&m, 8192);
+    snprintf(layers, sizeof layers, "cgroup=%d landlock=%d proc=%d python=%d cpuacct=%d pids=%d\n%s\n%s", b->leaf.version, b->landlock, b->have_proc,
+             b->zygote_pid > 0, b->leaf.cpu_usage >= 0, b->leaf.pids_procs >= 0, b->leaf.why, no_python);
+    sandbox_wire_begin(&m);
+    sandbox_wire_puts(&m, WIRE_HELLO, layers);
+    sandbox_wire_end(&m);
+    if (sandbox_wire_send(b->control, &m))
+        _exit(1);
+}
+
+void sandbox_box_main(struct box *b, struct sbuf *config)
+{
+    struct err e = {0};
+    struct sbuf in, reply;
+    char why[200] = "";
+    for (unsigned i = 0; i < sizeof b->exe / sizeof *b->exe; i++)
+        b->exe[i].fd = -1;
+    b->self_pidns = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+    if (b->self_pidns < 0 || sethostname("box", 3))
+        err_sys(&e, ERR_SANDBOX, "cannot make the box: its own namespaces");
+    if (e.code || sandbox_root_make(b, &e) != ERR_OK || sandbox_filter_make(&b->filter, &e) != ERR_OK)
+        fail_start(b, &e);
+    keep_few_caps();
+    b->zygote_pid = sandbox_zygote_start(b, config, &b->zygote_fd, why, sizeof why);
+    sbuf_release(config);
+    say_hello(b, why);
+    sbuf_init(&in, WIRE_MAX);
+    sbuf_init(&reply, WIRE_MAX);
+    while (!sandbox_wire_recv(b->control, &in, WIRE_MAX)) {
+        sandbox_box_run(b, sbuf_str(&in), &reply);
+        if (sandbox_wire_send(b->control, &reply))
+            break;
+        if (in.cap > 16 << 20) { /* one large input does not stay for ever */
+            sbuf_release(&in);
+            sbuf_init(&in, WIRE_MAX);
+        }
+    }
+    _exit(0);
+}

@@ -1,0 +1,167 @@
+/* A cell: the namespaces and the tmpfs of one run, held open by an init process that shares the box's
+ * memory (so that making it copies no page tables) and does nothing but collect orphans. Ending a cell is
+ * one SIGKILL to that init: the kernel ends every process in it, and the tmpfs goes with the last. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sandbox/run.h"
+
+enum { STACK_BYTES = 16 << 10 };
+
+/* The init runs in the box's memory beside the box: no libc calls, they would share errno with it. */
+static long raw(long nr, long a, long b, long c, long d, long e)
+{
+    long r;
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    __asm__ volatile("syscall" : "=a"(r) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8) : "rcx", "r11", "memory");
+    return r;
+}
+
+__attribute__((no_sanitize("address", "undefined", "thread"))) static int init_main(void *arg)
+{
+    struct cell *c = arg;
+    uint64_t chld = 1ULL << (SIGCHLD - 1);
+    long bad = raw(SYS_rt_sigprocmask, SIG_BLOCK, (long)&chld, 0, 8, 0);
+    if (!bad)
+        bad = raw(SYS_move_mount, c->tmp_fd, (long)"", AT_FDCWD, (long)"/w", MOVE_MOUNT_F_EMPTY_PATH);
+    int32_t answer = (int32_t)-bad;
+    raw(SYS_write, c->ready[1], (long)&answer, sizeof answer, 0, 0);
+    raw(SYS_close_range, 0, ~0u, 0, 0, 0);
+    for (;;) {
+        raw(SYS_rt_sigtimedwait, (long)&chld, 0, 0, 8, 0);
+        while (raw(SYS_wait4, -1, 0, WNOHANG, 0, 0) > 0)
+            continue;
+    }
+    return 0;
+}
+
+static int make_tmpfs(const struct sandbox_limits *l)
+{
+    char size[24], inodes[24];
+    snprintf(size, sizeof size, "%lld", (long long)l->tmp_bytes);
+    snprintf(inodes, sizeof inodes, "%lld", (long long)l->tmp_inodes);
+    int fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
+    if (fs < 0)
+        return -1;
+    int bad = syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "size", size, 0) ||
+              syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "nr_inodes", inodes, 0) ||
+              syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "mode", "0755", 0) ||
+              syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+    int fd = bad ? -1 : (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+    int saved = errno;
+    close(fs);
+    errno = saved;
+    return fd;
+}
+
+/* "a/b/c.txt" below dir; folders are made. Names were checked by the owner and are checked again. */
+int sandbox_cell_put(int dir, struct str name, struct str bytes)
+{
+    char part[256];
+    int at = dup(dir), fd = -1;
+    struct str rest = name, piece;
+    while (at >= 0 && str_split(&rest, '/', &piece)) {
+        if (piece.n == 0 || piece.n > 255 || str_eq(piece, STR(".")) || str_eq(piece, STR("..")) || memchr(piece.p, 0, (size_t)piece.n)) {
+            close(at);
+            errno = EINVAL;
+            return -1;
+        }
+        snprintf(part, sizeof part, "%.*s", STR_ARG(piece));
+        if (rest.n == 0) {
+            fd = openat(at, part, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0755);
+            break;
+        }
+        if (mkdirat(at, part, 0755) && errno != EEXIST)
+            break;
+        int next = openat(at, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        close(at);
+        at = next;
+    }
+    int bad = fd < 0;
+    for (int64_t k = 0; !bad && k < bytes.n;) {
+        ssize_t n = write(fd, bytes.p + k, (size_t)(bytes.n - k));
+        bad = n <= 0;
+        k += n;
+    }
+    int saved = errno;
+    if (fd >= 0)
+        close(fd);
+    if (at >= 0)
+        close(at);
+    errno = saved;
+    return bad ? -1 : 0;
+}
+
+int sandbox_cell_make(struct cell *c, const struct sandbox_limits *l)
+{
+    *c = (struct cell){.init = -1, .init_fd = -1, .tmp_fd = -1, .box_fd = -1};
+    c->tmp_fd = make_tmpfs(l);
+    if (c->tmp_fd < 0 || mkdirat(c->tmp_fd, "tmp", 0777) || mkdirat(c->tmp_fd, "shm", 0777) || mkdirat(c->tmp_fd, "box", 0755) ||
+        (c->box_fd = openat(c->tmp_fd, "box", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+        return STEP_tmpfs;
+    return 0;
+}
+
+int sandbox_cell_start(struct cell *c)
+{
+    static char *stacks; /* freed stacks, linked by their first word */
+    char *stack = stacks;
+    int32_t answer = 0;
+    if (stack)
+        memcpy(&stacks, stack, sizeof stacks);
+    else
+        stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (stack == MAP_FAILED || pipe2(c->ready, O_CLOEXEC))
+        return STEP_init;
+    c->stack = stack;
+    c->stacks = &stacks;
+    c->init = clone(init_main, stack + STACK_BYTES, CLONE_VM | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_PIDFD | SIGCHLD, c, &c->init_fd);
+    int saved = errno;
+    close(c->ready[1]);
+    if (c->init > 0 && read(c->ready[0], &answer, sizeof answer) != sizeof answer)
+        answer = EPIPE;
+    close(c->ready[0]);
+    errno = c->init < 0 ? saved : answer;
+    return c->init < 0 || answer ? STEP_init : 0;
+}
+
+double sandbox_cell_kill(struct cell *c)
+{
+    struct rusage ru = {0};
+    if (c->init <= 0)
+        return 0;
+    kill(c->init, SIGKILL);
+    while (wait4(c->init, NULL, 0, &ru) < 0 && errno == EINTR)
+        continue;
+    c->init = -1;
+    return (double)ru.ru_utime.tv_sec + (double)ru.ru_stime.tv_sec + 1e-6 * (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec);
+}
+
+void sandbox_cell_end(struct cell *c)
+{
+    sandbox_cell_kill(c);
+    if (c->init_fd >= 0)
+        close(c->init_fd);
+    if (c->tmp_fd >= 0)
+        close(c->tmp_fd);
+    if (c->box_fd >= 0)
+        close(c->box_fd);
+    if (c->stack) {
+        memcpy(c->stack, c->stacks, sizeof(char *));
+        *c->stacks = c->stack;
+    }
+    *c = (struct cell){.init = -1, .init_fd = -1, .tmp_fd = -1, .box_fd = -1};
+}

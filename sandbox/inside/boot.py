@@ -1,0 +1,167 @@
+# The first text the zygote runs. It prepares what every program needs, touches the parts of the interpreter that
+# programs touch (so that a forked copy finds them warm), freezes all of it, and says what a copy does.
+import sys, os, gc, io, types, builtins, traceback, linecache, atexit
+import math, re, collections, heapq, itertools, functools, bisect, random, string, operator, json, typing
+import threading, copy, time
+
+_boot = sys.modules["__main__"]
+_modules = {}
+_partner = None
+_exit = os._exit
+NOTE = 3
+
+
+def _add_module(name, source, partner):
+    global _partner
+    code = compile(source, "<" + name + ">", "exec")
+    if partner:
+        _partner = code
+        return
+    mod = types.ModuleType(name)
+    exec(code, mod.__dict__)
+    _modules[name] = mod
+
+
+def _warm():
+    text = '''
+import sys, math
+from typing import List
+class A:
+    n = 0
+    def __init__(self, x): self.x = x; self.d = {"k": [x]}
+    def m(self, *a, **k): return sum(i * i for i in range(10) if i % 2) + len(a)
+    @property
+    def p(self): return f"{self.x:>5} {self.x!r} {1.5:.2f}"
+def f(a, b=1, *c):
+    try:
+        return [x for x in (a, b)] + sorted({3, 1, 2}, key=lambda v: -v)
+    except (ValueError, KeyError) as e:
+        raise
+    finally:
+        pass
+t = A(3); t.m(1, 2); t.p; f(1)
+try:
+    1 // 0
+except ZeroDivisionError as e:
+    s = str(e)
+d = {i: str(i) for i in range(50)}
+s = " ".join(d.values()).split(); x = list(map(int, s)); x.sort(); x[1:3]; 2 ** 100 % 7; "a".upper().replace("A", "b").encode()
+with open("/dev/null") as h: h.read()
+def g():
+    yield from range(3)
+list(g()); isinstance(t, A); max(x), min(x), abs(-1), round(2.5), any(x), all(x), tuple(x), set(x), enumerate(x), zip(x, x), reversed(x)
+a, *b = x
+while True:
+    break
+assert x is not None and (y := 3) > 2
+'''
+    for _ in range(3):
+        ns = {"__name__": "warm", "__builtins__": builtins}
+        exec(compile(text, "warm", "exec"), ns)
+    try:
+        exec(compile("def f(:\n", "warm", "exec"), {})
+    except SyntaxError:
+        traceback.format_exc()
+    for mod in _modules.values():
+        if hasattr(mod, "warm"):
+            mod.warm()
+
+
+def _ready():
+    for k in ("PYTHONUTF8", "PYTHONSAFEPATH", "PYTHONNOUSERSITE"):
+        os.environ.pop(k, None)
+    _warm()
+    gc.collect()
+    gc.freeze()
+
+
+def load(name):
+    """The program's module __main__ (or the named one) with its compiled text, or None after a syntax error was reported."""
+    path = "/w/box/main.py"
+    with open(path, "rb") as f:
+        source = f.read()
+    try:
+        code = compile(source, path, "exec", dont_inherit=True)
+    except BaseException:
+        os.write(NOTE, b"S")
+        os.close(NOTE)
+        kind, err, tb = sys.exc_info()
+        traceback.print_exception(kind, err, None)
+        return None
+    os.close(NOTE)
+    mod = types.ModuleType(name)
+    mod.__file__ = path
+    mod.__builtins__ = builtins
+    sys.modules[name] = mod
+    sys.argv[:] = ["main.py"]
+    sys.orig_argv[:] = ["python3", "main.py"]
+    sys.path.insert(0, "/w/box")
+    return mod, code
+
+
+def finish(code):
+    """What Python does at its end, without taking the interpreter apart: threads, exit handlers, the program's own objects, streams."""
+    try:
+        threading._shutdown()
+    except BaseException:
+        traceback.print_exc()
+    atexit._run_exitfuncs()
+    main = sys.modules.get("__main__")
+    if main is not None and main is not _boot:
+        names = main.__dict__
+        for k in list(names):
+            if not k.startswith("__"):
+                names[k] = None
+        names.clear()
+    for s in (sys.stdout, sys.__stdout__, sys.stderr, sys.__stderr__):
+        try:
+            s.flush()
+        except BaseException:
+            pass
+    _exit(code & 255)
+
+
+def exit_code(err):
+    """The exit code of an uncaught exception, reported as Python does."""
+    if isinstance(err, SystemExit):
+        c = err.code
+        if c is None:
+            return 0
+        if isinstance(c, int):
+            return c
+        print(c, file=sys.stderr)
+        return 1
+    try:
+        tb = err.__traceback__ and err.__traceback__.tb_next
+        sys.excepthook(type(err), err.with_traceback(tb), tb)
+    except BaseException:
+        traceback.print_exc()
+    return 1
+
+
+def _program():
+    got = load("__main__")
+    if got is None:
+        finish(1)
+    mod, code = got
+    try:
+        exec(code, mod.__dict__)
+        rc = 0
+    except BaseException as e:
+        rc = exit_code(e)
+        del e
+    finish(rc)
+
+
+def _run(kind, callee):
+    if kind == 2:
+        sys.modules.pop("__main__", None)
+        mod = types.ModuleType("__main__")
+        mod.modules = _modules
+        sys.modules["__main__"] = mod
+        exec(_partner, mod.__dict__)
+        _exit(0)
+    if kind == 1:
+        _modules[callee].serve(4, 5, load, exit_code, finish)
+        _exit(0)
+    _program()

@@ -1,0 +1,31 @@
+/* Private to the box: cells and what happens in them. */
+#ifndef HONE_SANDBOX_RUN_H
+#define HONE_SANDBOX_RUN_H
+
+#include "sandbox/inner.h"
+
+struct cell {
+    pid_t init;
+    int init_fd;   /* pidfd */
+    int tmp_fd;    /* root of the tmpfs */
+    int box_fd;    /* its folder "box", where the program starts */
+    int ready[2];
+    char *stack, **stacks;
+};
+int sandbox_cell_make(struct cell *c, const struct sandbox_limits *l);  /* the tmpfs; a step or 0 */
+int sandbox_cell_put(int dir, struct str name, struct str bytes);       /* 0 or -1 with errno */
+int sandbox_cell_start(struct cell *c);                                 /* the namespaces; a step or 0 */
+/* Ends everything in the cell and waits until it is gone; the files stay readable through box_fd.
+ * Returns the CPU seconds of what its init collected. */
+double sandbox_cell_kill(struct cell *c);
+void sandbox_cell_end(struct cell *c);                                 /* kill, and the files go too */
+
+/* Without a control group: what the processes of the box's PID namespace use, those in `own` left out. */
+struct usage {
+    double cpu_s;
+    int64_t bytes;
+    int procs;
+};
+void sandbox_usage(const pid_t *own, int n_own, int exact, struct usage *u);
+
+#endif
