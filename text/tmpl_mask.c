@@ -128,6 +128,8 @@ static err_code locate(struct tmpl_run *r, int strict)
             continue;
         struct turn *t = &m->turn[a->message];
         int own = r->msg[a->message].assistant ? is_own(a) : a->kind == TMPL_INPUT;
+        if (!own && a->kind == TMPL_INPUT && t->own_end >= 0 && a->begin < t->limit)
+            t->limit = a->begin; /* another's bytes end the turn, unless it goes on behind them */
         if (strict && own && current != a->message && t->own_begin >= 0 && (r->msg[a->message].assistant || r->msg[current].assistant))
             return mismatch(r, "has text on both sides of another message's", a->message);
         if (own) {
@@ -222,7 +224,7 @@ static void turn_end(struct tmpl_run *r, const struct tmpl_mask_opts *o, struct 
     struct str text = sbuf_str(r->out);
     int64_t from = t->own_end;
     t->eot = t->eot_end = from;
-    if (find_stop(r, o, from, limit, &t->eot, &t->eot_end) || o->n_stops || !t->looped)
+    if (find_stop(r, o, from, limit, &t->eot, &t->eot_end) || o->n_stops || !t->looped || limit < t->end)
         return;
     struct str rest = str_sub(text, from, t->end);
     int64_t at = prompt.n && r->add_generation_prompt ? str_rfind(rest, prompt) : -1;
@@ -289,6 +291,14 @@ static float factor(const struct tmpl_mask_opts *o, int kind)
     return kind == TMPL_REASONING ? o->reasoning : kind == TMPL_TOOL_CALL ? o->tool_calls : 1;
 }
 
+static uint8_t pass(const struct atom *a, struct turn *t)
+{
+    uint8_t before = t->near;
+    if (is_own(a) || a->kind == TMPL_INPUT)
+        t->near = a->kind;
+    return before;
+}
+
 /* Glue belongs to the own bytes that it leads to, or behind the last ones to those. */
 static void find_leads(struct tmpl_run *r)
 {
@@ -296,16 +306,23 @@ static void find_leads(struct tmpl_run *r)
     for (int64_t k = m->n_atom - 1; k >= 0; k--) {
         struct atom *a = &m->atom[k];
         struct turn *t = a->message >= 0 ? &m->turn[a->message] : NULL;
-        a->lead = t ? t->lead : 0;
-        if (!t || !is_own(a))
-            continue;
-        t->lead = a->kind;
-        t->last = t->last ? t->last : a->kind;
+        if (t && is_own(a) && !t->last)
+            t->last = a->kind;
+        a->lead = t ? pass(a, t) : 0;
+    }
+    for (int64_t i = 0; i < r->n_msg; i++)
+        m->turn[i].near = 0;
+    for (int64_t k = 0; k < m->n_atom; k++) {
+        struct atom *a = &m->atom[k];
+        a->trail = a->message >= 0 ? pass(a, &m->turn[a->message]) : 0;
     }
 }
 
+/* Text beside another message's bytes (a tool's answer inside the turn) is not the model's. */
 static float glue_factor(const struct tmpl_mask_opts *o, const struct atom *a, const struct turn *t)
 {
+    if (a->lead == TMPL_INPUT || a->trail == TMPL_INPUT)
+        return 0;
     return factor(o, a->lead ? a->lead : t->last);
 }
 

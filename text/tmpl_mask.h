@@ -11,7 +11,7 @@ struct atom {
     int32_t message; /* whose turn it stands in, -1 = none */
     uint8_t kind;    /* enum tmpl_kind, GLUE and EOT not yet told apart from TEMPLATE */
     uint8_t plain, gen;
-    uint8_t lead;    /* kind of the next own bytes of the turn; 0 = none follow */
+    uint8_t lead, trail; /* kind of the nearest bytes of the row behind and before it in its turn; 0 = none */
 };
 struct weight_at {
     int64_t begin, end; /* bytes of content */
@@ -23,7 +23,7 @@ struct turn { /* what is known of a message while the mask is made */
     int64_t floor, limit;       /* end of the own bytes before it, begin of those behind it */
     int64_t sup, eot, eot_end;  /* supervised from sup; end of turn [eot, eot_end) */
     float weight;               /* 0 = not supervised */
-    uint8_t lead, last;         /* kinds: of the own bytes seen while going backwards, of the last own bytes */
+    uint8_t near, last;         /* kinds: of the row bytes just passed, of the last own bytes */
     uint8_t looped;             /* a loop over messages printed it */
     int32_t w0, wn;             /* its `weights` */
 };
