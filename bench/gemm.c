@@ -1,7 +1,7 @@
 /* Matrix products of the cpu backend against OpenBLAS (f32) and oneDNN (f32, bf16), which are yardsticks only: each is used when its
  * library is installed (libopenblas0-openmp; libdnnl-dev) and said to be missing otherwise. Ratios are taken in one run, best of
  * interleaved repeats, since the machine may be shared. Then: decode against the read bandwidth, and what order costs.
- *   build/bench/gemm [words]   only the sections named: shapes small decode order grad
+ *   build/bench/gemm [words]   only the sections named: shapes small grad fp8 experts decode
  *   BENCH_CPU=1 OMP_NUM_THREADS=1 HONE_THREADS=1 build/bench/gemm   processor time of one thread: for a machine that others load */
 #include <dlfcn.h>
 #include <math.h>
@@ -281,6 +281,72 @@ static void gradients(struct kern *k)
         }
 }
 
+/* ---- FP8 and experts -------------------------------------------------------------------------- */
+
+static void fp8(struct kern *k)
+{
+    static const int64_t mnk[][3] = {{2048, 2048, 2048}, {1024, 3072, 768}, {64, 1408, 2048}, {1, 4096, 4096}};
+    printf("%-22s %10s %10s   %s\n", "FP8: M x N x K", "bf16", "fp8", "GFLOP/s forward; fp8 / bf16 forward, dgrad, wgrad");
+    for (size_t i = 0; i < sizeof mnk / sizeof *mnk; i++) {
+        struct product a = product(k, mnk[i][0], mnk[i][1], mnk[i][2], 1), b = product(k, mnk[i][0], mnk[i][1], mnk[i][2], 1);
+        kern_free(k, b.w.pack);
+        b.w.prec = KERN_FP8;
+        b.w.pack = need(k, kern_pack_bytes(k, b.n, b.kk, KERN_FP8));
+        kern_pack(k, &b.w);
+        a.dw = need(k, a.n * a.kk * 4);
+        b.dw = need(k, a.n * a.kk * 4);
+        struct side s[6] = {{"", run_ours, &a, 0}, {"", run_ours, &b, 0}, {"", run_dgrad, &a, 0}, {"", run_dgrad, &b, 0}, {"", run_wgrad, &a, 0}, {"", run_wgrad, &b, 0}};
+        double flop = 2.0 * (double)a.m * (double)a.n * (double)a.kk;
+        char label[64];
+        race(s, 6, 1.5);
+        snprintf(label, sizeof label, "%lld x %lld x %lld", (long long)a.m, (long long)a.n, (long long)a.kk);
+        printf("%-22s %10.1f %10.1f   %.2f %.2f %.2f\n", label, flop / s[0].best * 1e-9, flop / s[1].best * 1e-9, s[0].best / s[1].best, s[2].best / s[3].best, s[4].best / s[5].best);
+        kern_free(k, a.dw);
+        kern_free(k, b.dw);
+        drop(&a);
+        drop(&b);
+    }
+}
+
+enum { EXPERTS = 16 };
+
+struct experts {
+    struct kern *k;
+    struct kern_weight w[EXPERTS];
+    int32_t first[EXPERTS + 1];
+    float *x, *y;
+};
+
+static void run_group(void *p)
+{
+    struct experts *a = p;
+    kern_group(a->k, &(struct kern_group){.y = a->y, .x = a->x, .w = a->w, .first = a->first, .n_experts = EXPERTS});
+}
+
+static void experts(struct kern *k)
+{
+    static const int64_t nk[][2] = {{1408, 2048}, {256, 512}};
+    printf("experts: 64 tokens each, %d experts, against one product of 1024 rows\n", EXPERTS);
+    for (int i = 0; i < 2; i++)
+        for (int bf16 = 0; bf16 < 2; bf16++) {
+            struct product a = product(k, 64 * EXPERTS, nk[i][0], nk[i][1], bf16);
+            struct experts x = {.k = k, .x = a.x, .y = a.y};
+            for (int e = 0; e < EXPERTS; e++) {
+                x.w[e] = a.w;
+                x.w[e].pack = need(k, kern_pack_bytes(k, a.n, a.kk, a.w.prec));
+                kern_pack(k, &x.w[e]);
+                x.first[e + 1] = 64 * (e + 1);
+            }
+            struct side s[2] = {{"", run_ours, &a, 0}, {"", run_group, &x, 0}};
+            race(s, 2, 1.0);
+            printf("  %4lld x %4lld %-5s dense %6.1f GFLOP/s, experts %.2f of it\n", (long long)a.n, (long long)a.kk, bf16 ? "bf16" : "f32",
+                   2e-9 * (double)a.m * (double)a.n * (double)a.kk / s[0].best, s[0].best / s[1].best);
+            for (int e = 0; e < EXPERTS; e++)
+                kern_free(k, x.w[e].pack);
+            drop(&a);
+        }
+}
+
 /* ---- decode ---------------------------------------------------------------------------------- */
 
 struct stream {
@@ -403,6 +469,10 @@ int main(int argc, char **argv)
         shapes(k, small, (int)(sizeof small / sizeof *small), dnnl);
     if (wanted(argc, argv, "grad"))
         gradients(k);
+    if (wanted(argc, argv, "fp8"))
+        fp8(k);
+    if (wanted(argc, argv, "experts"))
+        experts(k);
     if (wanted(argc, argv, "decode"))
         decode(k);
     kern_close(k);

@@ -1,4 +1,4 @@
-/* E4M3: rounding, scales and the addition of scaled runs. Compiled once per instruction set; see isa.h. */
+/* E4M3: rounding and scales. Compiled once per instruction set; see isa.h. */
 #ifndef HONE_KERNELS_CPU_FP8_BODY_H
 #define HONE_KERNELS_CPU_FP8_BODY_H
 
@@ -69,17 +69,6 @@ static void fp8_cols(float *q, float *scale, const float *x, int64_t ldx, int64_
         v_store_n(scale + c, sv, n);
         for (int64_t r = 0; r < rows; r++)
             v_store_n(q + r * cols + c, v_e4m3(v_div(v_load_n(x + r * ldx + c, n), sv)), n);
-    }
-}
-
-static void promote(const struct promote *p)
-{
-    for (int64_t r = 0; r < p->rows; r++) {
-        vf s = v_set(p->sa[r * p->sa_m]);
-        for (int64_t l = 0; l < PANEL; l += LANES) {
-            float *c = p->c + r * PANEL + l;
-            v_store(c, v_fma(v_load(p->t + r * PANEL + l), v_mul(s, v_load(p->sb + l)), v_load(c)));
-        }
     }
 }
 

@@ -92,19 +92,18 @@ struct batch {
     char *work;
 };
 
-/* One thread's memory: results, the sum of one FP8 run, a block of packed b, scales of lanes. */
+/* One thread's memory: results, a block of packed b, scales of lanes by run. */
 struct room {
-    float *c, *run, *sb;
+    float *c, *sb;
     uint32_t *b;
 };
 
-enum { ROOM = (MB_PACK + MB + KC + 1) * PANEL * 4 };
+enum { RUNS = KC / (KERN_RUN / 2), ROOM = (MB_PACK + KC + RUNS) * PANEL * 4 };
 
 static struct room room_at(char *work, int worker)
 {
     float *base = (float *)(void *)(work + (int64_t)worker * ROOM);
-    return (struct room){.c = base, .run = base + MB_PACK * PANEL,
-                         .b = (uint32_t *)(void *)(base + (MB_PACK + MB) * PANEL), .sb = base + (MB_PACK + MB + KC) * PANEL};
+    return (struct room){.c = base, .b = (uint32_t *)(void *)(base + MB_PACK * PANEL), .sb = base + (MB_PACK + KC) * PANEL};
 }
 
 static int narrow(const struct gemm *g)
@@ -167,14 +166,15 @@ static void store_c(const struct gemm *g, int64_t row, int64_t rows, int64_t pan
     }
 }
 
-/* The scales of b for the lanes of a panel and one run. */
-static const float *lane_scales(const struct gemm *g, int64_t panel, int64_t run, float *room)
+/* The scales of b for the lanes of a panel, runs [first, first + n). */
+static void lane_scales(const struct gemm *g, int64_t panel, int64_t first, int64_t n, float *out)
 {
     int64_t lanes = kern_min(PANEL, g->n - panel * PANEL);
-    const float *s = g->sb + run * g->sb_i;
-    for (int64_t l = 0; l < PANEL; l++)
-        room[l] = l >= lanes ? 0 : g->sb_per_lane ? s[panel * PANEL + l] : s[panel * PANEL / KERN_RUN * g->sb_n];
-    return room;
+    for (int64_t run = first; run < first + n; run++, out += PANEL) {
+        const float *s = g->sb + run * g->sb_i;
+        for (int64_t l = 0; l < PANEL; l++)
+            out[l] = l >= lanes ? 0 : g->sb_per_lane ? s[panel * PANEL + l] : s[panel * PANEL / KERN_RUN * g->sb_n];
+    }
 }
 
 /* room->c += a b for `rows` rows from `row` and items [i, i + n) of the reduction; b: those items of a panel. */
@@ -182,29 +182,15 @@ static void multiply(const struct batch *t, const struct piece *p, const struct 
                      int64_t rows, int64_t i, int64_t n)
 {
     const struct gemm *g = &p->g;
-    const int64_t len = items(g->k, narrow(g));
+    const int64_t len = items(g->k, narrow(g)), run = i / (KERN_RUN / 2);
     struct strip s = {.c = room->c, .a = p->a + row * len + i * TILE, .b = b, .ldc = PANEL, .rs = 1, .ks = TILE, .ts = TILE * len, .ldb = PANEL,
                       .n = n, .rows = rows, .lanes = PANEL};
-    if (g->prec == KERN_F32) {
-        t->cpu->strip_f32(&s);
-        return;
-    }
-    if (g->prec == KERN_BF16) {
-        t->cpu->strip_bf16(&s);
-        return;
-    }
-    /* few rows at a time, so that a run's sums are still in L1 when they join the total */
-    for (int64_t r = 0; r < rows; r += MB)
-        for (int64_t at = 0; at < n; at += KERN_RUN / 2) {
-            int64_t run = (i + at) / (KERN_RUN / 2), m = kern_min(MB, rows - r);
-            s.c = room->run, s.fresh = 1, s.a = p->a + (row + r) * len + (i + at) * TILE, s.b = b + at * PANEL;
-            s.n = kern_min(KERN_RUN / 2, n - at), s.rows = m;
-            t->cpu->strip_bf16(&s);
-            t->cpu->promote(&(struct promote){
-                .c = room->c + r * PANEL, .t = room->run, .sa = g->sa + (row + r) * g->sa_m + run * g->sa_i,
-                .sb = lane_scales(g, panel, run, room->sb), .sa_m = g->sa_m, .rows = m,
-            });
-        }
+    if (g->prec == KERN_FP8) {
+        lane_scales(g, panel, run, kern_parts(n, KERN_RUN / 2), room->sb);
+        s.sa = g->sa + row * g->sa_m + run * g->sa_i, s.sb = room->sb, s.sa_m = g->sa_m, s.sa_i = g->sa_i;
+        t->cpu->strip_fp8(&s);
+    } else
+        (g->prec == KERN_BF16 ? t->cpu->strip_bf16 : t->cpu->strip_f32)(&s);
 }
 
 static const struct piece *find(const struct batch *t, int64_t i, int by_tile)

@@ -7,6 +7,7 @@
 #define HONE_KERNELS_CPU_GEMM_BODY_H
 
 #include "kernels/cpu/vec.h"
+#include "kernels/kern.h"
 
 #if defined(__AVX512F__)
 enum { NV = 4 };
@@ -19,6 +20,8 @@ struct at {
     const void *a, *b;
     int64_t ldc, rs, ks, ldb, n;
     int fresh;
+    const float *sa, *sb;
+    int64_t sa_m, sa_i;
 };
 
 INLINE void tile_f32(const struct at *t, const int rows, const int nv)
@@ -79,6 +82,36 @@ INLINE void tile_bf16(const struct at *t, const int rows, const int nv)
             v_store(t->c + r * t->ldc + v * LANES, s[r][v]);
 }
 
+INLINE void tile_fp8(const struct at *t, const int rows, const int nv)
+{
+    const uint32_t *a = t->a, *b = t->b;
+    const int64_t rs = t->rs, ks = t->ks, ldb = t->ldb;
+    for (int64_t first = 0, run = 0; first < t->n; first += KERN_RUN / 2, run++) {
+        vf s[TILE][NV];
+        const int64_t n = t->n - first < KERN_RUN / 2 ? t->n - first : KERN_RUN / 2;
+        for (int r = 0; r < rows; r++)
+            for (int v = 0; v < nv; v++)
+                s[r][v] = v_set(0);
+        for (int64_t i = 0; i < n; i++, a += ks, b += ldb) {
+            vi w[NV];
+            for (int v = 0; v < nv; v++)
+                w[v] = i_load(b + v * LANES);
+            for (int r = 0; r < rows; r++) {
+                vi x = i_set(a[r * rs]);
+                for (int v = 0; v < nv; v++)
+                    s[r][v] = pair_fma(s[r][v], x, w[v]);
+            }
+        }
+        for (int r = 0; r < rows; r++) {
+            vf scale = v_set(t->sa[r * t->sa_m + run * t->sa_i]);
+            for (int v = 0; v < nv; v++) {
+                float *c = t->c + r * t->ldc + v * LANES;
+                v_store(c, v_fma(s[r][v], v_mul(scale, v_load(t->sb + run * PANEL + v * LANES)), v_load(c)));
+            }
+        }
+    }
+}
+
 /* One function per tile shape: the loops above unroll into registers only when rows and vectors are constants. */
 #define TILE_FN(kind, r, v) \
     static void kind##_##r##x##v(const struct at *t) { tile_##kind(t, r, v); }
@@ -88,12 +121,15 @@ typedef void tile_fn(const struct at *t);
 #if defined(__AVX512F__)
 TILE_ROWS(f32, 1) TILE_ROWS(f32, 2) TILE_ROWS(f32, 3) TILE_ROWS(f32, 4)
 TILE_ROWS(bf16, 1) TILE_ROWS(bf16, 2) TILE_ROWS(bf16, 3) TILE_ROWS(bf16, 4)
+TILE_ROWS(fp8, 4)
 static tile_fn *const f32_tiles[NV][TILE] = {TILE_LIST(f32, 1), TILE_LIST(f32, 2), TILE_LIST(f32, 3), TILE_LIST(f32, 4)};
 static tile_fn *const bf16_tiles[NV][TILE] = {TILE_LIST(bf16, 1), TILE_LIST(bf16, 2), TILE_LIST(bf16, 3), TILE_LIST(bf16, 4)};
+static tile_fn *const fp8_tiles[NV][TILE] = {{NULL}, {NULL}, {NULL}, TILE_LIST(fp8, 4)}; /* whole panels only */
 #else
-TILE_ROWS(f32, 1) TILE_ROWS(bf16, 1)
+TILE_ROWS(f32, 1) TILE_ROWS(bf16, 1) TILE_ROWS(fp8, 1)
 static tile_fn *const f32_tiles[NV][TILE] = {TILE_LIST(f32, 1)};
 static tile_fn *const bf16_tiles[NV][TILE] = {TILE_LIST(bf16, 1)};
+static tile_fn *const fp8_tiles[NV][TILE] = {TILE_LIST(fp8, 1)};
 #endif
 
 INLINE void strip_run(const struct strip *s, tile_fn *const fn[NV][TILE])
@@ -105,6 +141,7 @@ INLINE void strip_run(const struct strip *s, tile_fn *const fn[NV][TILE])
             struct at t = {
                 .c = s->c + r * s->ldc + lane, .a = (const float *)s->a + r / TILE * s->ts, .b = (const float *)s->b + lane,
                 .ldc = s->ldc, .rs = s->rs, .ks = s->ks, .ldb = s->ldb, .n = s->n, .fresh = s->fresh,
+                .sa = s->sa ? s->sa + r * s->sa_m : NULL, .sb = s->sb ? s->sb + lane : NULL, .sa_m = s->sa_m, .sa_i = s->sa_i,
             };
             fn[nv < NV ? nv - 1 : NV - 1][rows < TILE ? rows - 1 : TILE - 1](&t);
         }
@@ -126,6 +163,19 @@ static void strip_bf16(const struct strip *s)
     _mm_setcsr(mode);
 #else
     strip_run(s, bf16_tiles);
+#endif
+}
+
+/* The sums here flush as above; so does the addition of a run, on every instruction set. */
+static void strip_fp8(const struct strip *s)
+{
+#if defined(__x86_64__)
+    unsigned mode = _mm_getcsr();
+    _mm_setcsr(mode | _MM_FLUSH_ZERO_ON | 0x40);
+    strip_run(s, fp8_tiles);
+    _mm_setcsr(mode);
+#else
+    strip_run(s, fp8_tiles);
 #endif
 }
 

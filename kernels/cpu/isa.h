@@ -20,6 +20,10 @@ struct strip {
     const void *a, *b;
     int64_t ldc, rs, ks, ts, ldb, n, rows, lanes; /* lanes: a multiple of 16 */
     int fresh;
+    /* strip_fp8: runs of KERN_RUN / 2 pairs, counted from i = 0, are summed apart and join as fma(sum, sa[r * sa_m + run * sa_i] *
+     * sb[run * PANEL + lane], c); denormals are flushed there too */
+    const float *sa, *sb;
+    int64_t sa_m, sa_i;
 };
 
 /* Block of an attention: scores of `rows` queries against up to 64 keys, stride 64, in place:
@@ -56,13 +60,6 @@ struct vocab_dz {
     float lse, entropy, g, ge, inv_t;
 };
 
-/* c[r, lane] = fma(t[r, lane], sa[r * sa_m] * sb[lane], c[r, lane]) over PANEL lanes: a run of FP8 products joins the total. */
-struct promote {
-    float *c;
-    const float *t, *sa, *sb;
-    int64_t sa_m, rows;
-};
-
 struct norm_rows {
     float *y, *rstd, *dw; /* forward: y, rstd; backward: y = dx, dw = [c] added to */
     const float *x, *w, *dy;
@@ -80,9 +77,9 @@ struct kern_swiglu_bwd;
 struct kern_cpu {
     void (*strip_f32)(const struct strip *s);
     void (*strip_bf16)(const struct strip *s);
+    void (*strip_fp8)(const struct strip *s);
     void (*to_pairs)(uint32_t *dst, const float *x, int64_t n);                        /* (n + 1) / 2 pairs along a row */
     void (*zip_pairs)(uint32_t *dst, const float *even, const float *odd, int64_t n);  /* n pairs across two rows; odd NULL = 0 */
-    void (*promote)(const struct promote *p);
     /* FP8: values rounded to E4M3 as floats, and the scales of groups of KERN_RUN: along a row; down columns (rows <= KERN_RUN: one group) */
     void (*fp8_row)(float *q, float *scale, const float *x, int64_t n, int pow2);
     void (*fp8_cols)(float *q, float *scale, const float *x, int64_t ldx, int64_t rows, int64_t cols); /* q: [rows, cols] */

@@ -1,7 +1,7 @@
 /* The table that one isa_*.c exports; included last, with ISA_NAME defined. */
 #ifdef ISA_NAME
 const struct kern_cpu ISA_NAME = {
-    .strip_f32 = strip_f32, .strip_bf16 = strip_bf16, .to_pairs = to_pairs, .zip_pairs = zip_pairs, .promote = promote, .fp8_row = fp8_row,
+    .strip_f32 = strip_f32, .strip_bf16 = strip_bf16, .strip_fp8 = strip_fp8, .to_pairs = to_pairs, .zip_pairs = zip_pairs, .fp8_row = fp8_row,
     .fp8_cols = fp8_cols, .fp8_div = fp8_div, .amax = amax, .turn = turn, .fetch = fetch,
     .attn_block = attn_block, .attn_merge = attn_merge, .attn_ds = attn_ds, .dot = dot, .axpy = axpy,
     .vocab_stat = vocab_stat, .vocab_dz = vocab_dz, .norm = norm, .norm_bwd = norm_bwd, .norm_dw = norm_dw,
