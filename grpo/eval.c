@@ -179,7 +179,9 @@ static err_code open_alone(struct grpo *g, struct err *e)
     TRY(grpo_open_parts(g, e));
     if (!g->has_held_out)
         return err_set(e, ERR_USAGE, "nothing to evaluate on; hint: eval.sources=NAME, or data.sources=NAME with data.heldout=0.1");
-    struct store_run_info info = {.kind = "eval", .name = c->model.path, .config = j->config.p, .code = HONE_VERSION, .seed = c->seed, .snapshot = g->held_out.snapshot};
+    char commit[80];
+    train_job_provenance(c, commit);
+    struct store_run_info info = {.kind = "eval", .name = c->model.path, .config = j->config.p, .code = HONE_VERSION, .provenance = commit, .seed = c->seed, .snapshot = g->held_out.snapshot};
     TRY(store_run_begin(j->store, &info, &j->run, e));
     j->started = 1;
     return ERR_OK;

@@ -439,6 +439,7 @@ static void fill_preset(struct cfg *c)
 err_code cfg_load(const char *path, char **words, int n_words, struct cfg *c, struct arena *mem, struct err *e)
 {
     opt_init(&c->set, defs, N_DEFS, c, mem);
+    c->file = path;
     if (path)
         TRY(load_file(c, path, e));
     for (int i = 0; i < n_words; i++) {
@@ -457,6 +458,7 @@ err_code cfg_from_text(struct str text, const char *source, struct cfg *c, struc
     struct str line;
     int n = 0;
     opt_init(&c->set, defs, N_DEFS, c, mem);
+    c->file = NULL;
     while (str_split(&text, '\n', &line)) {
         struct str value = line, name;
         n++;

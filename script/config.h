@@ -42,6 +42,7 @@ struct cfg {
 #define OPT(section, key, TYPE, def, min, max, choices, help) CFG_C_##TYPE key;
 #define END(name) } name;
 #include "configs/options.def"
+    const char *file;   /* the config file, as given (borrowed); NULL = none */
     struct opt_set set; /* where each value came from; points into this struct: do not copy it */
 };
 

@@ -112,11 +112,21 @@ static err_code resume_run(struct train_job *j, struct err *e)
     return store_run_resume(j->store, id, j->step_done, j->config.p, HONE_VERSION, &j->run, e);
 }
 
+void train_job_provenance(const struct cfg *c, char out[80])
+{
+    struct data_provenance p = {0};
+    struct err e = {0};
+    if (c->file && data_provenance(c->file, &p, &e) != ERR_OK)
+        log_warn("train", "the run's commit is not recorded: %s", e.msg);
+    data_provenance_text(&p, out);
+}
+
 err_code train_job_start(struct train_job *j, int64_t steps, int64_t snapshot, struct err *e)
 {
     const struct cfg *c = j->c;
     struct train_opts o = opts_of(c, steps);
     int64_t known = 0;
+    char commit[80];
     make_target(j);
     TRY(train_open(&j->t, &o, &j->target, e));
     j->trainer = 1;
@@ -128,7 +138,9 @@ err_code train_job_start(struct train_job *j, int64_t steps, int64_t snapshot, s
         TRY(resume_run(j, e));
         log_info(j->kind, "goes on behind step %lld", (long long)j->step_done);
     } else {
-        struct store_run_info info = {.kind = j->kind, .name = c->train.dir, .config = j->config.p, .code = HONE_VERSION, .seed = c->seed, .snapshot = snapshot};
+        train_job_provenance(c, commit);
+        struct store_run_info info = {.kind = j->kind, .name = c->train.dir, .config = j->config.p, .code = HONE_VERSION, .provenance = commit,
+                                      .seed = c->seed, .snapshot = snapshot};
         TRY(store_run_begin(j->store, &info, &j->run, e));
     }
     j->started = 1;

@@ -43,6 +43,8 @@ struct train_job {
 };
 
 enum kern_prec train_job_prec(const struct cfg *c);
+/* Commit of the config file ("" = none), for the run's row; a repository that cannot be read is a warning. */
+void train_job_provenance(const struct cfg *c, char out[80]);
 /* Backend as device, isa and threads say. */
 err_code train_job_kern(const struct cfg *c, struct kern **out, struct err *e);
 
