@@ -31,6 +31,7 @@ CDECL_BEGIN
 /* Every reward: name, what it scores. A new one: a line here and rewards/reward_<name>.c with `reward_kind_<name>`. */
 #define REWARD_LIST(X)                                                                                   \
     X(math, "1 when the answer in the response equals the gold answer (docs/math-verifier.md), else 0")  \
+    X(code, "1 when the last fenced program passes the tests of its item (docs/code-rewards.md); reward.code_share: their share") \
     X(format, "1 when the response has the structure of reward.format_tags or format_regex, else 0")     \
     X(length, "in [0, 1] by the number of tokens: reward.length_mode, length_target, length_limit")      \
     X(language, "share of the letters that belong to reward.language")                                   \

@@ -170,6 +170,50 @@ static void math_by_the_verifier(void **state)
     reward_close(r);
 }
 
+static void code_by_the_sandbox(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *item, *response;
+        enum reward_outcome outcome;
+        double score;
+    } cases[] = {
+#define TASK "{\"kind\":\"stdio\",\"tests\":[{\"in\":\"2 3\",\"out\":\"5\"},{\"in\":\"4 4\",\"out\":\"8\"}]}"
+        {"{\"task\":" TASK "}", "First ```python\nbad(\n``` no:\n```python\na, b = map(int, input().split())\nprint(a + b)\n```", REWARD_RIGHT, 1},
+        {"{\"meta\":{\"task\":" TASK "}}", "```\nprint(5)\n```", REWARD_WRONG, 0.5},
+        {"{\"task\":" TASK "}", "```python\nwhile True: pass\n```", REWARD_WRONG, 0},
+        {"{\"task\":" TASK "}", "print(5)", REWARD_UNPARSABLE, 0},
+        {"{\"task\":{\"kind\":\"poem\"}}", "```\nprint(5)\n```", REWARD_GOLD_UNPARSABLE, NAN},
+        {"{}", "```\nprint(5)\n```", REWARD_GOLD_UNPARSABLE, NAN},
+#undef TASK
+    };
+    enum { N = sizeof cases / sizeof *cases };
+    struct rewards *r;
+    struct err e = {0};
+    if (open_with(WORDS("reward.list=code", "reward.code_share=true", "reward.jobs=2", "reward.time_limit_s=0.5"), &r, &e) != ERR_OK) {
+        assert_int_equal(e.code, ERR_SANDBOX);
+        printf("skip: code reward: %s\n", e.msg);
+        return;
+    }
+    struct reward_request q[N];
+    struct reward_result out[N];
+    struct reward_stats st;
+    for (int i = 0; i < N; i++) {
+        json_t *item = NULL;
+        assert_int_equal(json_parse(str_of(cases[i].item), &item, &e), ERR_OK);
+        q[i] = (struct reward_request){.response = str_of(cases[i].response), .item = item};
+    }
+    reward_score(r, q, N, &mem, out, &st);
+    for (int i = 0; i < N; i++) {
+        const struct reward_verdict *v = out[i].each;
+        if (v->outcome != cases[i].outcome || !(isnan(cases[i].score) ? isnan(v->score) : v->score == cases[i].score))
+            fail_msg("case %d: %s %g '%s'", i, reward_outcome_name(v->outcome), v->score, v->why);
+        json_decref((json_t *)q[i].item);
+    }
+    assert_int_equal(st.failed, 2);
+    reward_close(r);
+}
+
 static void lua_failures_are_no_scores(void **state)
 {
     (void)state;
@@ -308,6 +352,7 @@ int main(void)
         cmocka_unit_test(length_and_language),    cmocka_unit_test(lua_failures_are_no_scores),
         cmocka_unit_test(opening_is_checked),     cmocka_unit_test(threads_change_nothing),
         cmocka_unit_test(weight_zero_is_only_shown), cmocka_unit_test(math_by_the_verifier),
+        cmocka_unit_test(code_by_the_sandbox),
     };
     if (!mkdtemp(dir))
         return 1;
