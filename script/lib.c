@@ -178,6 +178,13 @@ static int lib_format(lua_State *L)
     return 1;
 }
 
+/* to - from for from <= to; beyond 2^40 it is all the same, and the difference may not fit. */
+static int64_t distance(lua_Integer from, lua_Integer to)
+{
+    uint64_t d = (uint64_t)to - (uint64_t)from;
+    return d > 1ULL << 40 ? 1LL << 40 : (int64_t)d;
+}
+
 /* insert and remove in the middle move what follows; a metamethod may make the length enormous. Upvalue 1 is Lua's function,
  * upvalue 2 the number of arguments from which on there is a position. */
 static int lib_charged(lua_State *L)
@@ -185,7 +192,7 @@ static int lib_charged(lua_State *L)
     if (lua_gettop(L) >= lua_tointeger(L, lua_upvalueindex(2))) {
         lua_Integer n = luaL_len(L, 1), at = luaL_checkinteger(L, 2);
         if (n > at)
-            script_charge(L, n - at < 0 || n - at > 1LL << 40 ? 1LL << 40 : n - at);
+            script_charge(L, distance(at, n));
     }
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
@@ -200,7 +207,7 @@ static int lib_charged_range(lua_State *L)
     lua_Integer from = luaL_optinteger(L, at, 1);
     lua_Integer to = lua_isnoneornil(L, at + 1) ? luaL_len(L, 1) : luaL_checkinteger(L, at + 1);
     if (to >= from)
-        script_charge(L, to - from < 0 || to - from > 1LL << 40 ? 1LL << 40 : to - from);
+        script_charge(L, distance(from, to));
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
     lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
