@@ -10,7 +10,12 @@
 /* ---- counting mallocs ------------------------------------------------------------------------------ */
 
 static int64_t n_malloc;
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifdef __has_feature /* clang */
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#if !defined(SANITIZED) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define COUNTS 1
 void *__libc_malloc(size_t n);
 void *__libc_calloc(size_t n, size_t m);
@@ -281,6 +286,9 @@ static void test_masks(void **state)
          "c:1:1:b|g:1:1:AA|c:1:1:n|g:1:1:AA|c:1:1:n|g:1:1:AA|eot:1:1:</s>|", 0, -1, -1},
         {"{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}!{% endgeneration %}{% else %}{{ m.content }}{% endif %}\n{% endfor %}",
          ROW(U ",{\"role\":\"assistant\",\"content\":\"x\"}"), "c:1:1:x|g:1:1:!|", 0, -1, -1},
+        {"{% for m in messages %}{% if m.role == 'assistant' %}<a>{{ m.content }}<r>{{ messages[loop.index].content }}</r></s>{% elif m.role == 'user' %}"
+         "{{ m.content }}{% endif %}{% endfor %}", ROW(U ",{\"role\":\"assistant\",\"content\":\"x\"},{\"role\":\"tool\",\"content\":\"7\"}"),
+         "c:1:1:x|", 0, -1, -1},
         {chatml, "{\"continue_final_message\":true,\"messages\":[" U ",{\"role\":\"assistant\",\"content\":\"half \"}]}", "c:1:1:half|", 0, -1, -1},
     };
     static const struct str stops[] = {{"<|im_end|>", 10}, {"</s>", 4}};
