@@ -403,7 +403,7 @@ static void lex_letters(struct lexer *x)
     int caps = 1, open = before == '(' && !(x->mathy || (after && strchr(",)^_+-*/=", after)));
     for (int64_t k = 0; k < w.n; k++)
         caps &= w.p[k] >= 'A' && w.p[k] <= 'Z';
-    int glued = digit(at(x, start - 1)) || (before && !open && strchr("^_+-*/=({|", before)) || (after && strchr("^_+-*/=|}", after)) || at(x, i) == '(' || (caps && (before == ',' || after == ','));
+    int glued = digit(at(x, start - 1)) || (before && !open && strchr("^_+-*/=({|", before)) || (after && strchr("^_+-*/=|}", after)) || at(x, i) == '(' || (caps && (before == ',' || after == ',' || (x->mathy && w.n <= 4)));
     int vowel = 0, lower = 1;
     for (int64_t k = 0; k < w.n; k++) {
         vowel |= strchr("aeiou", w.p[k]) != NULL;

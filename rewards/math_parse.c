@@ -249,6 +249,11 @@ static struct node *name(struct math_checker *m)
         }
     }
     struct tok *p = cur(m);
+    if (s.n == 1 && s.p[0] == 'C' && is(p, T_OPEN, '(') && (p[1].type == T_NUM || p[1].type == T_SYM) && is(p + 2, T_OP, ',') && (p[3].type == T_NUM || p[3].type == T_SYM) && is(p + 4, T_CLOSE, ')')) { /* C(5,2) */
+        struct vec v = {0};
+        m->at++;
+        return arguments(m, &v) ? math_fn2(m, FN_BINOM, v.p[0], v.p[1]) : NULL;
+    }
     int value = is(p, T_OPEN, '(') && !p->space && digits_only(p + 1) && is(p + 2, T_CLOSE, ')') && s.n == 1 && !(p[3].type == T_OPEN && p[3].id == '('); /* I(0) */
     if ((calls(s) && (is(p, T_OPEN, '(') || is(p, T_OPEN, '['))) || value) {
         struct vec v = {0};
@@ -553,7 +558,7 @@ static struct node *atom(struct math_checker *m)
         case K_BEGIN: return math_matrix(m);
         case K_BIGOP: return math_big_operator(m);
         case K_BB: return math_blackboard(m);
-        case K_PREFIX: m->at++; return math_sym(m, t->s, 0);
+        case K_PREFIX: m->at++; return power(m); /* \angle ABC is ABC */
         case K_DOTS: m->at++; return math_node(m, N_DOTS, 0);
         default: return NULL;
         }

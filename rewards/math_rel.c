@@ -8,6 +8,12 @@ static int upper(const struct math_checker *m, const struct node *x)
     return x->kind == N_SYM && m->sym[x->id].name.p[0] >= 'A' && m->sym[x->id].name.p[0] <= 'Z';
 }
 
+/* dy */
+static int differential(const struct math_checker *m, const struct node *x)
+{
+    return x->kind == N_MUL && x->n == 2 && x->kid[0]->kind == N_SYM && x->kid[1]->kind == N_SYM && str_eq(m->sym[x->kid[0]->id].name, STR("d"));
+}
+
 /* A name for a value: x, f(x), |AB|, AB, \angle ABC, (x, y), a_n. */
 int math_is_label(const struct math_checker *m, const struct node *x)
 {
@@ -17,10 +23,13 @@ int math_is_label(const struct math_checker *m, const struct node *x)
     case N_MUL:
         if (x->n == 2 && x->kid[0]->kind == N_SYM && (x->kid[1]->flags & F_PAREN) && x->kid[1]->kind == N_SYM)
             return 1; /* y(t) */
+        if (x->n == 2 && x->kid[0]->kind == N_POW && x->kid[0]->kid[0]->kind == N_SYM && (x->kid[1]->flags & F_PAREN) && x->kid[1]->kind == N_SYM)
+            return 1; /* f^{-1}(x) */
         for (int i = 0; i < x->n; i++)
             if (!upper(m, x->kid[i]) && !(x->kid[i]->kind == N_SYM && (m->sym[x->kid[i]->id].name.n > 4)))
                 return 0;
         return 1;
+    case N_DIV: return differential(m, x->kid[0]) && differential(m, x->kid[1]);
     case N_FN: return (x->fn == FN_ABS || x->fn == FN_NORM) && math_is_label(m, x->kid[0]);
     case N_TUPLE:
         for (int i = 0; i < x->n; i++)
