@@ -158,6 +158,7 @@ void model_acts_free(struct model *m)
     free(m->a.page);
     free(m->a.at);
     free(m->a.mix.first);
+    free(m->a.mix.dw);
     m->a = (struct acts){.slots = m->a.slots};
 }
 
@@ -170,7 +171,8 @@ static err_code host_alloc(struct acts *a, const struct model_config *c, struct 
     if (ok && c->experts) { /* one block: counts, then the four maps */
         int64_t n = a->room.tokens * c->top_k;
         a->mix.first = malloc((size_t)(c->experts + 1 + 4 * n) * sizeof(int32_t));
-        ok = a->mix.first != NULL;
+        a->mix.dw = malloc((size_t)c->experts * sizeof *a->mix.dw);
+        ok = a->mix.first && a->mix.dw;
         a->mix.row_of = ok ? a->mix.first + c->experts + 1 : NULL;
         a->mix.slot_of = ok ? a->mix.row_of + n : NULL;
         a->mix.token_of = ok ? a->mix.slot_of + n : NULL;

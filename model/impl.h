@@ -20,6 +20,7 @@ struct linear {
 struct mixture {
     struct linear router;      /* always in f32 */
     struct linear *gu, *down;  /* [experts] */
+    struct kern_weight *gu_w, *down_w; /* [experts] the same weights side by side, as the grouped products take them */
     struct linear shared_gu, shared_down;
     int bias;                  /* parameter of the choice; -1 = none */
 };
@@ -68,6 +69,7 @@ struct mixture_work {
     float *dy, *dact, *dweight, *dz;
     int32_t *row_of, *slot_of, *token_of, *first; /* host: [T top_k] three times, [experts + 1] */
     int32_t *ids;              /* host */
+    float **dw;                /* host [experts] */
 };
 
 /* Buffers of the passes, all inside one allocation. */

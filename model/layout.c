@@ -93,6 +93,8 @@ static void add_mixture(struct model *m, int64_t l, struct layer *y)
     x->bias = c->router_bias ? layer_param(m, l, "mlp.gate.e_score_correction_bias", c->experts, 1) : -1;
     x->gu = ARENA_NEW(&m->mem, struct linear, c->experts);
     x->down = ARENA_NEW(&m->mem, struct linear, c->experts);
+    x->gu_w = ARENA_NEW(&m->mem, struct kern_weight, c->experts);
+    x->down_w = ARENA_NEW(&m->mem, struct kern_weight, c->experts);
     for (int64_t e = 0; e < c->experts; e++) {
         snprintf(prefix, sizeof prefix, "mlp.experts.%lld", (long long)e);
         add_ffn(m, l, prefix, c->expert_inter, 0, &x->gu[e], &x->down[e]);

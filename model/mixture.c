@@ -1,5 +1,5 @@
 /* DeepSeekMoE: y = x_mid + sum_e w_e expert_e(n) + shared(n),  n = norm(x_mid), over the chosen experts in ascending id, shared last.
- * Tokens are copied into rows sorted by expert, then by token, so that every expert is one matrix product; nothing is dropped.
+ * Tokens are copied into rows sorted by expert, then by token, so that every expert is one matrix product over its rows; nothing is dropped.
  * det  an expert's rows are independent, and each token's sum has one order: batch, neighbours and threads do not matter.
  * src: DeepSeek-V3 section 2.1.2 */
 #include "model/impl.h"
@@ -67,20 +67,26 @@ void model_mixture_forward(struct model *m, int64_t l, struct slot *s, float *ou
                                           .scale = (float)c->router_scale});
     dispatch(m, s, t);
     gather(m, w->x, m->a.xn, t);
-    for (int64_t e = 0; e < c->experts; e++) {
-        int64_t r = w->first[e], n = w->first[e + 1] - r;
-        if (!n)
-            continue;
-        model_linear(m, &x->gu[e], s->expert_gu + r * 2 * inner, w->x + r * c->hidden, NULL, n);
-        if (!out)
-            continue;
-        swiglu(m, w->act + r * inner, s->expert_gu + r * 2 * inner, n, inner);
-        model_linear(m, &x->down[e], w->y + r * c->hidden, w->act + r * inner, NULL, n);
+    kern_group(m->k, &(struct kern_group){.y = s->expert_gu, .x = w->x, .w = x->gu_w, .first = w->first, .n_experts = c->experts});
+    if (out) {
+        swiglu(m, w->act, s->expert_gu, t * c->top_k, inner);
+        kern_group(m->k, &(struct kern_group){.y = w->y, .x = w->act, .w = x->down_w, .first = w->first, .n_experts = c->experts});
     }
     shared_forward(m, x, s, out != NULL, t);
     if (out)
         kern_moe_sum(m->k, &(struct kern_moe_sum){.y = out, .x = w->y, .weight = s->weight, .a = c->shared ? w->shared_y : NULL, .b = s->x_mid, .row_of = w->row_of, .t = t,
                                                   .c = c->hidden, .top_k = c->top_k});
+}
+
+/* Gradients of one part (gate or up, or all of down) of every expert. */
+static void expert_wgrad(const struct back *b, const struct linear *of, int part, const float *dy, const float *x)
+{
+    const struct model *m = b->m;
+    const struct mixture_work *w = &m->a.mix;
+    for (int64_t e = 0; e < m->conf.experts; e++)
+        w->dw[e] = b->grads[of[e].first + part];
+    kern_group_wgrad(m->k, &(struct kern_group_wgrad){.dw = w->dw, .dy = dy, .x = x, .first = w->first, .n_experts = m->conf.experts, .n = m->params[of->first + part].rows,
+                                                      .k = of->w.k, .lddy = of->w.n, .prec = of->w.prec});
 }
 
 /* dweight comes from dy . expert(x) = (W_down^T dy) . act, so that the experts' outputs need not be kept. */
@@ -89,27 +95,19 @@ static void experts_back(const struct back *b, const struct mixture *x, struct s
     struct model *m = b->m;
     const struct model_config *c = &m->conf;
     struct mixture_work *w = &m->a.mix;
-    int64_t rows = b->t * c->top_k, inner = c->expert_inter, h = c->hidden;
+    int64_t rows = b->t * c->top_k, inner = c->expert_inter;
     gather(m, w->x, m->a.xn, b->t);
     gather(m, w->dy, m->a.dx, b->t);
     swiglu(m, w->act, s->expert_gu, rows, inner);
-    for (int64_t e = 0; e < c->experts; e++) {
-        int64_t r = w->first[e], n = w->first[e + 1] - r;
-        if (n)
-            model_dgrad(b, &x->down[e], w->dact + r * inner, w->dy + r * h, n, 0);
-    }
+    kern_group_dgrad(m->k, &(struct kern_group_dgrad){.dx = w->dact, .dy = w->dy, .w = x->down_w, .first = w->first, .n_experts = c->experts});
     kern_moe_dot(m->k, &(struct kern_moe_dot){.y = w->dweight, .p = w->dact, .q = w->act, .slot_of = w->slot_of, .rows = rows, .c = inner});
     kern_moe_scale(m->k, &(struct kern_moe_scale){.x = w->dact, .weight = s->weight, .slot_of = w->slot_of, .rows = rows, .c = inner});
-    kern_moe_scale(m->k, &(struct kern_moe_scale){.x = w->dy, .weight = s->weight, .slot_of = w->slot_of, .rows = rows, .c = h});
+    kern_moe_scale(m->k, &(struct kern_moe_scale){.x = w->dy, .weight = s->weight, .slot_of = w->slot_of, .rows = rows, .c = c->hidden});
     swiglu_back(m, s->expert_gu, w->dact, rows, inner);
-    for (int64_t e = 0; e < c->experts; e++) { /* y becomes dx of the rows: act was read just before */
-        int64_t r = w->first[e], n = w->first[e + 1] - r;
-        if (!n)
-            continue;
-        model_wgrad(b, &x->down[e], w->dy + r * h, w->act + r * inner, n);
-        model_wgrad(b, &x->gu[e], s->expert_gu + r * 2 * inner, w->x + r * h, n);
-        model_dgrad(b, &x->gu[e], w->y + r * h, s->expert_gu + r * 2 * inner, n, 0);
-    }
+    expert_wgrad(b, x->down, 0, w->dy, w->act);
+    for (int part = 0; part < 2; part++) /* gate, up */
+        expert_wgrad(b, x->gu, part, s->expert_gu + part * inner, w->x);
+    kern_group_dgrad(m->k, &(struct kern_group_dgrad){.dx = w->y, .dy = s->expert_gu, .w = x->gu_w, .first = w->first, .n_experts = c->experts});
 }
 
 void model_mixture_back(const struct back *b, const struct layer *y, struct slot *s)

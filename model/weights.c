@@ -48,6 +48,13 @@ static void bind(struct model *m)
         lin->w.pack = (char *)m->packs->mem + lin->pack_at;
         lin->bias = model_vec(m, lin->bias_first);
     }
+    for (int64_t l = 0; l < m->conf.layers; l++) {
+        const struct mixture *x = m->layers[l].mix;
+        for (int64_t e = 0; x && e < m->conf.experts; e++) {
+            x->gu_w[e] = x->gu[e].w;
+            x->down_w[e] = x->down[e].w;
+        }
+    }
     if (m->opts.train)
         m->table = m->params[m->embed].w;
 }
