@@ -289,6 +289,7 @@ static void bench_memory(struct kern *k)
 
 int main(int argc, char **argv)
 {
+    setvbuf(stdout, NULL, _IOLBF, 0); /* lines show while the next measurement runs */
     const char *only = argc > 1 ? argv[1] : "";
     struct kern *k;
     struct err e = {0};

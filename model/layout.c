@@ -154,7 +154,8 @@ void model_layout(struct model *m)
         add_layer(m, l);
     m->norm = add_param(m, "model.norm.weight", c->hidden, 1);
     int head = c->tied ? m->embed : add_param(m, "lm_head.weight", c->vocab, c->hidden);
-    m->head = (struct linear){.w = {.n = c->vocab, .k = c->hidden, .prec = m->opts.prec}, .first = head, .n_parts = 1, .bias_first = -1};
+    enum kern_prec prec = m->opts.prec == KERN_FP8 ? KERN_BF16 : m->opts.prec; /* the head stays high (N6) */
+    m->head = (struct linear){.w = {.n = c->vocab, .k = c->hidden, .prec = prec}, .first = head, .n_parts = 1, .bias_first = -1};
     m->linears[m->n_linears++] = &m->head;
     assert(m->n_params <= most);
     place(m);

@@ -67,7 +67,7 @@ double model_flops(const struct model_config *c, double n);
 struct model;
 
 struct model_opts {
-    enum kern_prec prec;        /* of the linears; embedding lookup, norms and attention run in f32 */
+    enum kern_prec prec;        /* of the linears; embedding lookup, norms, router and attention run in f32; FP8: the head in bf16 */
     int train;                  /* 1: f32 masters are kept; 0: only what the forward reads */
     int recompute;              /* 1: the backward computes a layer's activations again from its input */
 };

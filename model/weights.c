@@ -85,7 +85,7 @@ static err_code weights_alloc(struct model *m, int table_is_bf16, struct err *e)
 
 /* ---- filling ------------------------------------------------------------------------------ */
 
-enum { FILL_BLOCK = 1 << 20, FILL_GRAIN = 1 << 14 };
+enum { FILL_BLOCK = 1 << 20, FILL_GRAIN = 1 << 14, PACK_ROWS = 128 /* rows that kern_pack_rows may begin at */ };
 
 /* One block of elements of a parameter, filled and checked by all threads. */
 struct block {
@@ -115,7 +115,7 @@ static void fill_some(void *ctx, int64_t from, int64_t to, int worker)
 struct filler {
     struct model *m;
     const struct model_fill *f;
-    float *host;               /* FILL_BLOCK floats, or 64 rows where those are more */
+    float *host;               /* FILL_BLOCK floats, or PACK_ROWS rows where those are more */
     float *dev;                /* the same, backend memory */
     int64_t room;
     struct hash128 *sums;      /* [n_params] of the f32 values, when they are not kept; else NULL */
@@ -188,7 +188,7 @@ static err_code gather_rows(struct filler *w, const struct linear *lin, int64_t 
 
 static err_code pack_without_master(struct filler *w, const struct linear *lin)
 {
-    int64_t k = lin->w.k, step = w->room / k / 64 * 64;
+    int64_t k = lin->w.k, step = w->room / k / PACK_ROWS * PACK_ROWS;
     struct hash_state *hash[MOST_PARTS] = {NULL};
     err_code rc = ERR_OK;
     assert(lin->n_parts <= MOST_PARTS);
@@ -247,8 +247,8 @@ err_code model_fill(struct model *m, const struct model_fill *f, struct err *e)
     struct filler w = {.m = m, .f = f, .room = FILL_BLOCK, .e = e};
     TRY(weights_alloc(m, f->table_is_bf16, e));
     for (int64_t i = 0; i < m->n_linears; i++)
-        if (m->linears[i]->w.k * 64 > w.room)
-            w.room = m->linears[i]->w.k * 64;
+        if (m->linears[i]->w.k * PACK_ROWS > w.room)
+            w.room = m->linears[i]->w.k * PACK_ROWS;
     void *dev;
     w.host = malloc((size_t)w.room * 4);
     w.sums = m->opts.train ? NULL : calloc((size_t)m->n_params, sizeof *w.sums);

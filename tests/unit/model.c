@@ -399,7 +399,7 @@ static int exact_case(uint64_t seed, struct kern *const *kerns, int n_kerns)
         for (int i = 0; i < t->len[s]; i++)
             t->ids[s][i] = (int32_t)draw(seed, 10000 + (uint32_t)(s * LONGEST + i), (uint32_t)conf.vocab);
     }
-    struct model_opts o = {.prec = draw(seed, 30, 2) ? KERN_BF16 : KERN_F32, .train = 1};
+    struct model_opts o = {.prec = (enum kern_prec)draw(seed, 30, 3), .train = 1};
     for (int i = 0; i < n_kerns; i++) {
         struct model *m;
         struct model_cache *c;
@@ -520,14 +520,14 @@ static void test_bf16_folder(void **state)
     int32_t ids[50], pos[50], rows[50];
     const int32_t cu[2] = {0, 50};
     temp_dir(dir);
-    for (int prec = 0; prec < 2; prec++) {
+    for (int prec = 0; prec < 3; prec++) {
         struct model_config c = random_config(71);
         c.vocab = 3000;
-        c.tied = prec;
+        c.tied = prec > 0;
         must(model_create(cpu, &c, 5, &(struct model_opts){.train = 1}, &m, &e), &e);
         must(model_save(m, dir, 1, 0, &e), &e);
         model_close(m);
-        struct model_opts o = {.prec = prec ? KERN_BF16 : KERN_F32, .train = 1};
+        struct model_opts o = {.prec = (enum kern_prec)prec, .train = 1};
         must(model_open(cpu, dir, &o, &m, &e), &e);
         o.train = 0;
         struct mallinfo2 before = mallinfo2();
@@ -578,7 +578,7 @@ static void test_freeze(void **state)
         struct err e = {0};
         static float was[5 * 200], now[5 * 200], moved[5 * 200];
         char a[33], b[33];
-        must(model_create(cpu, &c, 7, &(struct model_opts){.prec = i % 2 ? KERN_BF16 : KERN_F32, .train = 1}, &m, &e), &e);
+        must(model_create(cpu, &c, 7, &(struct model_opts){.prec = (enum kern_prec)(i % 3), .train = 1}, &m, &e), &e);
         logits_of(m, was);
         model_digest(m, a);
         must(model_freeze(m, &f, &e), &e);
@@ -619,7 +619,7 @@ static void test_no_malloc_in_a_step(void **state)
         struct err e = {0};
         struct arena a;
         arena_init(&a, "test", 64 << 20);
-        must(model_create(cpu, &c, 7, &(struct model_opts){.prec = family % 2 ? KERN_BF16 : KERN_F32, .train = 1, .recompute = family % 3 == 0}, &m, &e), &e);
+        must(model_create(cpu, &c, 7, &(struct model_opts){.prec = (enum kern_prec)(family / 3 % 3), .train = 1, .recompute = family % 3 == 0}, &m, &e), &e);
         must(model_reserve(m, &(struct model_room){.tokens = 5, .seqs = 2, .train = 1}, &e), &e);
         must(model_cache_open(m, 2, &cache, &e), &e);
         float **grads = grads_alloc(m, &a), logp[5], g[5] = {1, 1, 1, 1, 1}, *logits = ARENA_NEW(&a, float, 5 * c.vocab);
