@@ -139,8 +139,43 @@ static double decode(const struct tok *t, struct tok_enc *enc, const struct corp
     return bytes / 1e6 / time;
 }
 
+/* One word or one run of 1 MB each: time must stay in proportion to the text. */
+static void run_long(const char *name, const struct tok *t)
+{
+    static const char *const unit[] = {"a", " ", "\n", "=", "\xCC\x81", "\xE4\xB8\xAD", NULL};
+    static const char *const what[] = {"letter a", "spaces", "newlines", "=", "marks", "one hanzi", "random a-z"};
+    printf("%-14s 1 MB of:", name);
+    for (int k = 0; k < 7; k++) {
+        struct sbuf b;
+        struct tok_enc *enc;
+        struct tok_ids ids = {0};
+        struct err e = {0};
+        uint64_t x = 1;
+        sbuf_init(&b, 1 << 21);
+        while (b.n < 1000000) {
+            x = x * 6364136223846793005u + 1442695040888963407u;
+            if (unit[k])
+                sbuf_adds(&b, unit[k]);
+            else
+                sbuf_addc(&b, (char)('a' + (x >> 40) % 26));
+        }
+        if (tok_enc_new(t, &enc, &e) != ERR_OK)
+            die(&e);
+        double at = clock_cpu();
+        if (tok_encode(enc, &(struct tok_text){.text = sbuf_str(&b)}, &ids, &e) != ERR_OK)
+            die(&e);
+        printf("  %s %.1f", what[k], 1 / (clock_cpu() - at));
+        tok_ids_release(&ids);
+        tok_enc_free(enc);
+        sbuf_release(&b);
+    }
+    printf(" MB/cpu-s\n");
+    fflush(stdout);
+}
+
 static void run(const char *name, const struct tok *t, const struct corpus *c, int n)
 {
+    run_long(name, t);
     for (int i = 0; i < n; i++) {
         struct tok_enc *enc;
         struct tok_ids ids = {0};

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-enum { MEDIUM_WORD = 240, BLOCK = 16 };
+enum { MEDIUM_WORD = 512, CHUNK = 96, BLOCK = 16 };
 
 void *tok_grow(void *p, int64_t *cap, int64_t want, int64_t size)
 {
@@ -23,6 +23,8 @@ void *tok_grow(void *p, int64_t *cap, int64_t want, int64_t size)
 void bpe_release(struct bpe_scratch *s)
 {
     free(s->sym);
+    free(s->start);
+    free(s->first);
     free(s->next);
     free(s->prev);
     free(s->heap);
@@ -113,7 +115,7 @@ static int start_bytes(const struct tok *t, struct str piece, struct bpe_scratch
 struct medium {
     uint32_t rank[MEDIUM_WORD] __attribute__((aligned(64)));
     uint32_t low[MEDIUM_WORD / BLOCK];
-    uint8_t next[MEDIUM_WORD], prev[MEDIUM_WORD];
+    uint16_t next[MEDIUM_WORD], prev[MEDIUM_WORD];
 };
 
 static inline void block_low(struct medium *m, int block)
@@ -128,15 +130,16 @@ static inline void block_low(struct medium *m, int block)
     m->low[block] = a[2] < a[0] ? a[2] : a[0];
 }
 
-static void merge_medium(const struct tok_image *im, struct bpe_scratch *s)
+/* Merges sym[0, n) in place, n <= MEDIUM_WORD; returns how many are left. begin[i]: the first of the symbols that result i is made of.
+ * raw: the bytes, when each symbol is one. */
+static int merge_medium(const struct tok_image *im, struct tok_sym *sym, int n, const uint8_t *raw, uint16_t *begin)
 {
     struct medium m;
-    struct tok_sym *sym = s->sym;
-    int n = (int)s->n, blocks = (n + BLOCK - 1) / BLOCK;
+    int blocks = (n + BLOCK - 1) / BLOCK;
     for (int i = 0; i < n; i++) {
-        m.next[i] = (uint8_t)(i + 1);
-        m.prev[i] = (uint8_t)(i - 1);
-        m.rank[i] = i + 1 >= n ? TOK_NONE : s->raw ? im->two[s->raw[i] << 8 | s->raw[i + 1]] : tok_pair_rank(im, sym[i].id, sym[i + 1].id);
+        m.next[i] = (uint16_t)(i + 1);
+        m.prev[i] = (uint16_t)(i - 1);
+        m.rank[i] = i + 1 >= n ? TOK_NONE : raw ? im->two[raw[i] << 8 | raw[i + 1]] : tok_pair_rank(im, sym[i].id, sym[i + 1].id);
     }
     for (int i = n; i < blocks * BLOCK; i++)
         m.rank[i] = TOK_NONE;
@@ -156,11 +159,11 @@ static void merge_medium(const struct tok_image *im, struct bpe_scratch *s)
         sym[at].id = im->made[r];
         sym[at].len += sym[right].len;
         sym[right].len = 0;
-        m.next[at] = (uint8_t)behind;
+        m.next[at] = (uint16_t)behind;
         m.rank[right] = TOK_NONE;
         m.rank[at] = TOK_NONE;
         if (behind < n) {
-            m.prev[behind] = (uint8_t)at;
+            m.prev[behind] = (uint16_t)at;
             m.rank[at] = tok_pair_rank(im, sym[at].id, sym[behind].id);
         }
         block_low(&m, block);
@@ -172,10 +175,76 @@ static void merge_medium(const struct tok_image *im, struct bpe_scratch *s)
             block_low(&m, before / BLOCK);
         }
     }
-    int64_t k = 0;
-    for (int i = 0; i < n; i = m.next[i])
+    int k = 0;
+    for (int i = 0; i < n; i = m.next[i]) {
+        begin[k] = (uint16_t)i;
         sym[k++] = sym[i];
+    }
+    return k;
+}
+
+/* ---- long words --------------------------------------------------------------------------- */
+
+/* A long word is merged in chunks. Two encodings may stand side by side when the last token of the one and the first of the other,
+ * merged alone, stay those two tokens: were there a merge across the seam in the whole, the first one would see on both sides
+ * just what it sees in these two alone, because until then nothing crossed their outer ends and merges inside them come in the
+ * same order. And what stands left of a seam is the encoding of the text left of it. So when a seam fails, some tokens are taken
+ * back and merged again together with the chunk. */
+static int seam_holds(const struct tok_image *im, struct bpe_scratch *s, int64_t b, int64_t seam, int64_t e, uint64_t pair)
+{
+    struct tok_sym sym[MEDIUM_WORD];
+    uint16_t begin[MEDIUM_WORD];
+    if (e - b > MEDIUM_WORD)
+        return -1;
+    uint64_t *known = &s->seam[tok_mix(pair) >> 40 & (BPE_SEAMS - 1)];
+    if (s->raw && *known >> 1 == pair + 1) /* of bytes, two ids say all about the text on both sides */
+        return (int)(*known & 1);
+    memcpy(sym, s->start + b, (size_t)(e - b) * sizeof *sym);
+    int holds = merge_medium(im, sym, (int)(e - b), s->raw ? s->raw + b : NULL, begin) == 2 && begin[1] == seam - b;
+    if (s->raw)
+        *known = (pair + 1) << 1 | (uint64_t)holds;
+    return holds;
+}
+
+static int merge_chunks(const struct tok_image *im, struct bpe_scratch *s)
+{
+    struct tok_sym sym[MEDIUM_WORD];
+    uint16_t begin[MEDIUM_WORD];
+    int64_t n = s->n, k = 0; /* s->sym[0, k) is done; s->first[i]: where its symbols begin in s->start */
+    int carry = 0;           /* the last seam failed: in a run of one letter the next will too, so begin with a token taken back */
+    s->start = tok_grow(s->start, &s->cap_start, n, sizeof *s->start);
+    s->first = tok_grow(s->first, &s->cap_first, n + 1, sizeof *s->first);
+    memcpy(s->start, s->sym, (size_t)n * sizeof *s->sym);
+    for (int64_t pos = 0; pos < n;) {
+        int64_t from = pos, end = pos + CHUNK < n ? pos + CHUNK : n, back = 1;
+        if (carry && k > 1)
+            from = s->first[--k];
+        for (;;) {
+            if (end - from > MEDIUM_WORD)
+                return 0;
+            memcpy(sym, s->start + from, (size_t)(end - from) * sizeof *sym);
+            int m = merge_medium(im, sym, (int)(end - from), s->raw ? s->raw + from : NULL, begin);
+            int holds = k == 0 ? 1 : seam_holds(im, s, s->first[k - 1], from, m > 1 ? from + begin[1] : end,
+                                                (uint64_t)s->sym[k - 1].id << im->id_bits | sym[0].id);
+            if (holds < 0)
+                return 0;
+            if (holds) {
+                carry = from < pos;
+                for (int i = 0; i < m; i++, k++) {
+                    carry &= from + begin[i] != pos; /* the token came out again: it need not have been taken back */
+                    s->first[k] = (int32_t)(from + begin[i]);
+                    s->sym[k] = sym[i];
+                }
+                break;
+            }
+            k = k > back ? k - back : 0;
+            from = s->first[k];
+            back *= 2;
+        }
+        pos = end;
+    }
     s->n = k;
+    return 1;
 }
 
 static void heap_push(struct bpe_scratch *s, uint64_t v)
@@ -213,7 +282,7 @@ static void offer(const struct tok_image *im, struct bpe_scratch *s, int64_t at,
         heap_push(s, (uint64_t)r << 32 | (uint64_t)at);
 }
 
-static void merge_long(const struct tok_image *im, struct bpe_scratch *s)
+static void merge_heap(const struct tok_image *im, struct bpe_scratch *s)
 {
     int64_t n = s->n, cap = s->cap_links;
     struct tok_sym *sym = s->sym;
@@ -251,12 +320,15 @@ static void merge_long(const struct tok_image *im, struct bpe_scratch *s)
 
 void bpe_merge(const struct tok_image *im, struct bpe_scratch *s)
 {
+    uint16_t begin[CHUNK * 3 / 2];
     if (s->n < 2)
         return;
-    if (s->n <= MEDIUM_WORD)
-        merge_medium(im, s);
-    else
-        merge_long(im, s);
+    if (s->n <= CHUNK * 3 / 2) {
+        s->n = merge_medium(im, s->sym, (int)s->n, s->raw, begin);
+    } else if (!merge_chunks(im, s)) {
+        memcpy(s->sym, s->start, (size_t)s->n * sizeof *s->sym); /* a token of hundreds of symbols stood at a seam */
+        merge_heap(im, s);
+    }
 }
 
 void bpe_word(const struct tok *t, struct str piece, struct bpe_scratch *s)

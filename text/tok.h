@@ -63,7 +63,6 @@ struct tok_image {
     int32_t n_ids, n_merges, n_entries; /* n_entries: ids that exist */
     int id_bits, rank_bits;
     int byte_level;        /* text = bytes of the byte alphabet */
-    int monotone;          /* every merge comes after those that make its parts */
     int byte_fallback, fuse_unk, ignore_merges;
     int32_t unk;           /* -1: none */
 };
@@ -294,11 +293,16 @@ err_code tok_pretokenize(const struct tok *t, struct tok_re_run *re, struct tok_
 struct tok_sym {
     uint32_t id, len;      /* len: bytes of the piece it covers */
 };
+enum { BPE_SEAMS = 256 };
 struct bpe_scratch {
     struct tok_sym *sym;
     int64_t n, cap;
     const uint8_t *raw;    /* the bytes, when each symbol is one of them */
-    int32_t *next, *prev;  /* long words */
+    uint64_t seam[BPE_SEAMS]; /* what is known of two tokens side by side; belongs to one tokenizer */
+    struct tok_sym *start; /* long words: the symbols before merging */
+    int32_t *first;
+    int64_t cap_start, cap_first;
+    int32_t *next, *prev;  /* the heap's links */
     int64_t cap_links;
     uint64_t *heap;
     int64_t n_heap, cap_heap;

@@ -200,21 +200,6 @@ static uint64_t *maybe_table(const struct build *b, int64_t *size)
     return maybe;
 }
 
-/* 1 when no merge uses a symbol that a merge of the same or a later rank makes: then the queue of a long word is monotone. */
-static int is_monotone(const struct build *b)
-{
-    int64_t *last = need(b->im->n_ids, sizeof *last); /* 1 + rank of the last merge that makes the id */
-    int ok = 1;
-    for (int64_t k = 0; k < b->n_pairs; k++) {
-        uint32_t r = b->pair[k].rank;
-        last[b->made[r]] = last[b->made[r]] > r ? last[b->made[r]] : (int64_t)r + 1;
-    }
-    for (int64_t k = 0; k < b->n_pairs && ok; k++)
-        ok = last[b->pair[k].left] <= b->pair[k].rank && last[b->pair[k].right] <= b->pair[k].rank;
-    free(last);
-    return ok;
-}
-
 /* Which tokens come out when their own bytes go in: a word cache starts with them. */
 static void mark_self(const struct tok_image *im, const struct strings *texts, uint8_t *flags, const uint32_t *byte_id)
 {
@@ -263,7 +248,6 @@ static err_code finish(struct build *b, struct str config, const char *path, str
     im->n[TOK_S_made] = im->n_merges;
     im->n[TOK_S_two] = 65536;
     im->n[TOK_S_byte_id] = 256;
-    im->monotone = is_monotone(b);
     memset(byte_id, 0xFF, sizeof byte_id);
     for (int32_t id = 0; id < im->n_ids; id++)
         if (texts.at[id + 1] - texts.at[id] == 1 && !(flags[id] & TOK_OWN_UTF8) && (flags[id] & TOK_IN_VOCAB))

@@ -56,7 +56,7 @@ int64_t tok_enc_memory(const struct tok_enc *enc)
     for (int i = 0; i < 2; i++)
         n += w[i]->cap + w[i]->cap_align * 8 + w[i]->cap_cuts * (int64_t)sizeof *w[i]->cut;
     n += tok_words_memory(&enc->words);
-    return n + enc->bpe.cap * (int64_t)sizeof *enc->bpe.sym + enc->bpe.cap_links * 8 + enc->bpe.cap_heap * 8 + enc->bpe.cap_bytes;
+    return n + enc->bpe.cap * (int64_t)sizeof *enc->bpe.sym + enc->bpe.cap_links * 8 + enc->bpe.cap_start * 8 + enc->bpe.cap_first * 4 + enc->bpe.cap_heap * 8 + enc->bpe.cap_bytes;
 }
 
 void tok_ids_release(struct tok_ids *ids)

@@ -10,14 +10,14 @@
 #include <xxhash.h>
 
 /* Raise with any change of the layout, of the sections or of how they are built. */
-enum { IMAGE_VERSION = 4, ALIGN = 64 };
+enum { IMAGE_VERSION = 5, ALIGN = 64 };
 
 struct head {
     char magic[8];
     uint32_t version, sizes[TOK_N_SECTIONS]; /* of one element: another build of the struct is another format */
     uint32_t pad;
     int64_t n[TOK_N_SECTIONS], at[TOK_N_SECTIONS], bytes;
-    int32_t n_ids, n_merges, n_entries, id_bits, rank_bits, byte_level, monotone, byte_fallback, fuse_unk, ignore_merges, unk;
+    int32_t n_ids, n_merges, n_entries, id_bits, rank_bits, byte_level, byte_fallback, fuse_unk, ignore_merges, unk;
     uint64_t sum_hi, sum_lo; /* of everything behind the head */
 };
 
@@ -63,7 +63,7 @@ static void point_at(struct tok_image *im, const char *block, const struct head 
 void tok_image_pack(struct tok_image *im, const void *const data[TOK_N_SECTIONS])
 {
     struct head h = {.magic = "honetok", .version = IMAGE_VERSION, .n_ids = im->n_ids, .n_merges = im->n_merges, .n_entries = im->n_entries, .id_bits = im->id_bits,
-                     .rank_bits = im->rank_bits, .byte_level = im->byte_level, .monotone = im->monotone, .byte_fallback = im->byte_fallback,
+                     .rank_bits = im->rank_bits, .byte_level = im->byte_level, .byte_fallback = im->byte_fallback,
                      .fuse_unk = im->fuse_unk, .ignore_merges = im->ignore_merges, .unk = im->unk};
     int64_t at = (int64_t)sizeof h;
     memcpy(h.sizes, sizes, sizeof sizes);
@@ -127,7 +127,7 @@ err_code tok_image_parse(const char *p, int64_t n, struct tok_image *im, struct 
     if (sum.hi != h.sum_hi || sum.lo != h.sum_lo)
         return err_set(e, ERR_DATA, "a tokenizer image whose bytes have changed");
     *im = (struct tok_image){.bytes = n, .n_ids = h.n_ids, .n_merges = h.n_merges, .n_entries = h.n_entries, .id_bits = h.id_bits, .rank_bits = h.rank_bits,
-                             .byte_level = h.byte_level, .monotone = h.monotone, .byte_fallback = h.byte_fallback, .fuse_unk = h.fuse_unk,
+                             .byte_level = h.byte_level, .byte_fallback = h.byte_fallback, .fuse_unk = h.fuse_unk,
                              .ignore_merges = h.ignore_merges, .unk = h.unk};
     memcpy(im->n, h.n, sizeof h.n);
     point_at(im, p, &h);
