@@ -370,6 +370,35 @@ static void test_chain(void **state)
     test_done(&b);
 }
 
+static void run_tiny(struct bench *b, const void *arg)
+{
+    const enum kern_prec prec = *(const enum kern_prec *)arg;
+    enum { M = 7, N = 70, K = 300 };
+    float *w = test_in(b, N * K, 1, 1e-19f), *x = test_in(b, M * K, 2, prec == KERN_FP8 ? 1e-26f : 3e-19f);
+    for (int64_t i = 0; i < M * K; i += 7)
+        x[i] = i % 2 ? 1e-39f : -1e-40f; /* denormal inputs */
+    struct kern_weight weight = {.n = N, .k = K, .prec = prec, .w = w, .pack = ARENA_NEW(&b->mem, char, kern_pack_bytes(b->k, N, K, prec))};
+    kern_pack(b->k, &weight);
+    kern_linear(b->k, &(struct kern_linear){.y = test_out(b, "y", M * N, 0), .x = x, .w = &weight, .m = M});
+}
+
+/* Sums around the smallest normal number: an emulation of vdpbf16ps that keeps denormals has other bits. */
+static void test_denormals(void **state)
+{
+    (void)state;
+    for (enum kern_prec prec = KERN_BF16; prec <= KERN_FP8; prec++) {
+        struct bench a, b;
+        test_run(&a, "cpu", KERN_BEST, run_tiny, &prec);
+        for (enum kern_isa isa = KERN_PORTABLE; isa <= KERN_AVX512BF16; isa++)
+            if (kern_has_isa(isa)) {
+                test_run(&b, "cpu", isa, run_tiny, &prec);
+                test_same(&a, &b);
+                test_done(&b);
+            }
+        test_done(&a);
+    }
+}
+
 /* ---- rope tables ----------------------------------------------------------------------------- */
 
 static void near(double got, double want, double tol)
@@ -473,7 +502,7 @@ static void test_warm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_differences), cmocka_unit_test(test_subsets), cmocka_unit_test(test_chain), cmocka_unit_test(test_rope_tables), cmocka_unit_test(test_warm),
+        cmocka_unit_test(test_differences), cmocka_unit_test(test_subsets), cmocka_unit_test(test_chain), cmocka_unit_test(test_denormals), cmocka_unit_test(test_rope_tables), cmocka_unit_test(test_warm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
