@@ -141,6 +141,8 @@ const char **code_build_argv(struct arena *mem, struct str command, const char *
     int n = 0, has_out = 0;
     struct str rest = str_trim(command), word;
     argv[n++] = compiler;
+    if (strstr(compiler, "++"))
+        argv[n++] = "@pch";
     while (str_split(&rest, ' ', &word) && n < 150) {
         if (word.n == 0 || str_eq(word, STR("gcc")) || str_eq(word, STR("g++")) || str_eq(word, STR("cc")) || str_eq(word, STR("c++")))
             continue;
@@ -166,6 +168,18 @@ const char **code_build_argv(struct arena *mem, struct str command, const char *
 
 /* ---- notes */
 
+/* The compiler's first error, which says more than its exit code. */
+static void add_compiler_error(struct code_case *c, char *why, int64_t n)
+{
+    struct str text = sbuf_str(&c->r.err), line;
+    int64_t at = (int64_t)strlen(why);
+    while (text.n && str_split(&text, '\n', &line))
+        if (str_find(line, STR("error:"), 0) >= 0 || str_find(line, STR("undefined reference"), 0) >= 0) {
+            snprintf(why + at, (size_t)(n - at), ": %.*s", (int)(line.n < 160 ? line.n : 160), line.p);
+            return;
+        }
+}
+
 int code_note(struct code_case *c, enum sandbox_verdict v, const char *why)
 {
     struct code_verdict *out = c->v;
@@ -179,6 +193,8 @@ int code_note(struct code_case *c, enum sandbox_verdict v, const char *why)
         out->first_failed = out->first_failed ? out->first_failed : out->ran;
         out->verdict = v;
         snprintf(out->why, sizeof out->why, "%.290s", why);
+        if (strstr(why, "compiler exit"))
+            add_compiler_error(c, out->why, sizeof out->why);
     }
     return c->o->stop || v == SANDBOX_IE || v == SANDBOX_CE;
 }

@@ -278,7 +278,8 @@ static struct str test_side(struct code_case *c, const struct func *f, int n)
     struct sbuf b;
     struct str pre = preamble(c, f, n);
     sbuf_init(&b, 16 << 20);
-    sbuf_adds(&b, "#include <bits/stdc++.h>\n#include \"plain.hpp\"\n");
+    sbuf_adds(&b, "#include <bits/stdc++.h>\n#include \"plain.hpp\"\n#include <sys/prctl.h>\n"
+                  "static int hone_hidden = prctl(PR_SET_DUMPABLE, 0); /* the program starts later and may not look in */\n");
     sbuf_adds(&b, pre.n ? "" : "using namespace std;\n");
     sbuf_add(&b, pre);
     sbuf_addc(&b, '\n');
@@ -288,7 +289,7 @@ static struct str test_side(struct code_case *c, const struct func *f, int n)
         put_signature(&b, &f[i], "hone_s_", i);
         sbuf_adds(&b, ";\n");
         put_signature(&b, &f[i], NULL, 0);
-        sbuf_addf(&b, "\n{\n    return hone_::call(%d, &hone_s_%d", i, i);
+        sbuf_addf(&b, "\n{\n    return hone_::call(%d, hone_::Sig<decltype(hone_s_%d)>()", i, i);
         for (int k = 0; k < f[i].n_params; k++) {
             struct str name = param_name(f[i].params[k]);
             if (word_in(name, plain_words) || name.n == 0 || name.n == f[i].params[k].n)
@@ -320,7 +321,7 @@ static struct str program_side(struct code_case *c, const struct func *f, int n)
     }
     sbuf_adds(&b, "int main()\n{\n    hone_::In in;\n    int which;\n    while (hone_::recv(in)) {\n        hone_::get(in, which);\n        switch (which) {\n");
     for (int i = 0; i < n; i++)
-        sbuf_addf(&b, "        case %d: hone_::answer(in, &hone_s_%d, [](auto &&...a) -> decltype(auto) { return %.*s(std::forward<decltype(a)>(a)...); }); break;\n",
+        sbuf_addf(&b, "        case %d: hone_::answer(in, hone_::Sig<decltype(hone_s_%d)>(), [](auto &&...a) -> decltype(auto) { return %.*s(std::forward<decltype(a)>(a)...); }); break;\n",
                   i, i, STR_ARG(f[i].name));
     sbuf_adds(&b, "        default: return 1;\n        }\n    }\n    return 0;\n}\n");
     struct str out = str_dup(c->mem, sbuf_str(&b));

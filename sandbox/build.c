@@ -95,6 +95,8 @@ static int pch_make(struct sandbox_worker *w, const char *const *argv, const cha
     struct sandbox_job job = {.argv = cmd, .files = &f, .n_files = 1, .keep = "prog"};
     struct sandbox_result r = {0};
     job.limits = compile_limits(&job);
+    job.limits.wall_ms = 300000; /* once for all: a busy machine may take its time */
+    job.limits.cpu_ms = 60000;
     sandbox_run_built(w, &job, cmd, NULL, NULL, &r);
     char sub[700], path[800];
     snprintf(sub, sizeof sub, "%s/bits", dir);

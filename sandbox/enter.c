@@ -124,7 +124,8 @@ int sandbox_enter(const struct enter *n, const struct filter *f, int *sys)
     DO(rlimit, set_limits(n));
     DO(privs, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     DO(caps, drop_caps());
-    DO(privs, prctl(PR_SET_DUMPABLE, !n->hidden, 0, 0, 0));
+    /* not in a vfork child: the flag is the shared memory's, and exec sets it anew */
+    DO(privs, !n->execs && prctl(PR_SET_DUMPABLE, !n->hidden, 0, 0, 0));
     DO(landlock, n->landlock > 0 && landlock(n));
     DO(filter, syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &f->prog));
 #undef DO

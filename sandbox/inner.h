@@ -112,6 +112,7 @@ struct enter {
     int landlock;            /* ABI, 0 without */
     int nproc_base;          /* processes of the box itself, counted by RLIMIT_NPROC */
     int hidden;              /* the partner: nobody may look into it */
+    int execs;               /* shares the box's memory until it execs */
     int limit_as;            /* no memory cgroup: bound the address space */
     struct sandbox_limits limits;
 };

@@ -315,9 +315,11 @@ static void run_compiled(struct sandbox_worker *w, const struct sandbox_job *job
     struct built *peer = job->peer ? sandbox_build(w, c, job->peer, r) : NULL;
     struct built *b = sandbox_build(w, c, job, r);
     if (peer && peer->verdict != SANDBOX_AC) { /* the caller's own program does not compile: nothing the other one did */
+        char why[160];
         prepare(r);
         sbuf_add(&r->err, sbuf_str(&peer->err));
-        fail_run(w, r, "the trusted program does not compile");
+        snprintf(why, sizeof why, "the trusted program: %s", peer->sub);
+        fail_run(w, r, why);
     } else if (b->verdict == SANDBOX_AC) {
         sandbox_run_built(w, job, NULL, b, peer, r);
     } else {

@@ -177,6 +177,7 @@ static int start_exec(struct running *r, const struct enter *en, int exe, char *
     static char stack[64 << 10] __attribute__((aligned(16)));
     struct launch l = {.enter = *en, .filter = &r->b->filter, .argv = argv};
     l.enter.exe = exe;
+    l.enter.execs = 1;
     if (setns(en->init_pidfd, CLONE_NEWPID))
         return STEP_setns;
     *pid = clone(launch_main, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &l, pid_fd);
@@ -288,7 +289,7 @@ static int start_peer(struct running *r, int exe, int call_in, int call_out)
     struct enter en = enter_defaults(r->b, &l);
     en.init_pidfd = r->peer_cell.init_fd;
     en.cg_mem = en.cg_cpu = -1;
-    en.hidden = en.limit_as = 1;
+    en.limit_as = 1;
     en.in = en.out = en.err = null;
     en.note = note[1];
     en.call_in = call_in;

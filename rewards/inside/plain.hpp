@@ -145,7 +145,6 @@ template <class T> struct Wire<std::optional<T>> {
 };
 
 // A value of any type: its kind by number, from the list below; what is not on the list goes as nothing.
-template <class Any, class F> bool any_kind(const Any &v, F &&f) { return f(v); }
 #define HONE_KINDS(X) X(1, int) X(2, long) X(3, long long) X(4, double) X(5, float) X(6, bool) X(7, char) X(8, std::string) X(9, const char *) \
     X(10, std::vector<int>) X(11, std::vector<double>) X(12, std::vector<std::string>) X(13, unsigned) X(14, std::vector<float>)
 #define HONE_ANY(Any, cast, is_empty)                                                                                     \
@@ -166,10 +165,10 @@ template <class Any, class F> bool any_kind(const Any &v, F &&f) { return f(v); 
         }                                                                                                                 \
     };
 #define HONE_GET(n, T) case n: { T x{}; hone_::get(i, x); v = x; break; }
-#define HONE_PUT_std(n, T) if (const T *p = std::any_cast<T>(&v)) { hone_::put<int>(o, n); hone_::put<T>(o, *p); return; }
+#define HONE_PUT_std(n, T) if (auto p = std::any_cast<T>(&v)) { hone_::put<int>(o, n); hone_::put<T>(o, *p); return; }
 HONE_ANY(std::any, std, )
 #ifdef HONE_BOOST
-#define HONE_PUT_boost(n, T) if (const T *p = boost::any_cast<T>(&v)) { hone_::put<int>(o, n); hone_::put<T>(o, *p); return; }
+#define HONE_PUT_boost(n, T) if (auto p = boost::any_cast<T>(&v)) { hone_::put<int>(o, n); hone_::put<T>(o, *p); return; }
 HONE_ANY(boost::any, boost, )
 #endif
 
@@ -202,12 +201,14 @@ inline bool recv(In &i) {
     return read_all(&i.b[0], n);
 }
 
+template <class F> struct Sig {};  // a signature as a type; no function of it exists on this side
+
 template <class T> constexpr bool comes_back = std::is_lvalue_reference_v<T> && !std::is_const_v<std::remove_reference_t<T>>;
 template <class T> void put_arg(Out &o, const std::decay_t<T> &v) { if constexpr (comes_back<T>) put(o, v); }
 template <class T> void get_arg(In &i, std::remove_reference_t<T> &v) { if constexpr (comes_back<T>) get(i, v); }
 
 // The side of the tests: R(A...) by number.
-template <class R, class... A> R call(int which, R (*)(A...), std::remove_reference_t<A> &...a) {
+template <class R, class... A> R call(int which, Sig<R(A...)>, std::remove_reference_t<A> &...a) {
     Out o;
     In i;
     put(o, which);
@@ -229,7 +230,7 @@ template <class R, class... A> R call(int which, R (*)(A...), std::remove_refere
 }
 
 // The side of the program.
-template <class R, class... A, class F> void answer(In &i, R (*)(A...), F f) {
+template <class R, class... A, class F> void answer(In &i, Sig<R(A...)>, F f) {
     std::tuple<std::decay_t<A>...> a{};
     std::apply([&](auto &...x) { (get(i, x), ...); }, a);
     Out o;

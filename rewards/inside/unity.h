@@ -14,7 +14,7 @@
 void setUp(void);
 void tearDown(void);
 
-static sigjmp_buf hone_unity_jump;
+static jmp_buf hone_unity_jump;
 static int hone_unity_state; /* 0 passed so far, 1 failed, 2 ignored */
 static int hone_unity_tests, hone_unity_failures;
 
@@ -22,7 +22,7 @@ __attribute__((unused)) static void hone_unity_stop(int state)
 {
     if (hone_unity_state != 1)
         hone_unity_state = state;
-    siglongjmp(hone_unity_jump, 1);
+    (longjmp)(hone_unity_jump, 1);
 }
 
 __attribute__((unused)) static void hone_unity_run(void (*test)(void))
@@ -30,11 +30,11 @@ __attribute__((unused)) static void hone_unity_run(void (*test)(void))
     char how;
     hone_unity_state = 0;
     hone_unity_tests++;
-    if (!sigsetjmp(hone_unity_jump, 0)) {
+    if (!setjmp(hone_unity_jump)) {
         setUp();
         test();
     }
-    if (!sigsetjmp(hone_unity_jump, 0))
+    if (!setjmp(hone_unity_jump))
         tearDown();
     how = "PFI"[hone_unity_state];
     hone_unity_failures += hone_unity_state == 1;
@@ -66,8 +66,8 @@ __attribute__((unused)) static int hone_unity_same(const char *a, const char *b)
 #define TEST_PASS() hone_unity_stop(0)
 #define TEST_PASS_MESSAGE(m) hone_unity_stop(0)
 #define TEST_MESSAGE(m) ((void)(m))
-#define TEST_PROTECT() (sigsetjmp(hone_unity_jump, 0) == 0)
-#define TEST_ABORT() siglongjmp(hone_unity_jump, 1)
+#define TEST_PROTECT() (setjmp(hone_unity_jump) == 0)
+#define TEST_ABORT() (longjmp)(hone_unity_jump, 1)
 
 #define TEST_ASSERT(x) HONE_CHECK(x)
 #define TEST_ASSERT_TRUE(x) HONE_CHECK(x)
