@@ -363,7 +363,10 @@ void code_judge_cpp(struct code_case *c)
         code_note(c, SANDBOX_CE, "the function under test is not there");
         return;
     }
-    struct sandbox_job peer = {.language = "cpp", .code = test_side(c, f, n), .files = &header, .n_files = 1, .build = build, .compile = c->t->compile_limits};
+    struct sandbox_job peer = {.language = "cpp", .code = test_side(c, f, n), .files = &header, .n_files = 1, .build = build};
+    peer.compile = sandbox_limits_default(); /* the limits of the task are for the program: a busy machine must not fail the tests */
+    peer.compile.wall_ms = 120000;
+    peer.compile.cpu_ms = 60000;
     struct sandbox_job job = {.language = "cpp", .code = program_side(c, f, n), .files = &header, .n_files = 1, .build = build,
                               .limits = c->t->limits, .compile = c->t->compile_limits, .peer = &peer};
     sandbox_run(c->w, &job, &c->r);

@@ -312,21 +312,21 @@ void sandbox_run_built(struct sandbox_worker *w, const struct sandbox_job *job, 
 static void run_compiled(struct sandbox_worker *w, const struct sandbox_job *job, struct sandbox_result *r)
 {
     struct build_cache *c = w->pool->builds;
-    struct built *peer = job->peer ? sandbox_build(w, c, job->peer, r) : NULL;
     struct built *b = sandbox_build(w, c, job, r);
-    if (peer && peer->verdict != SANDBOX_AC) { /* the caller's own program does not compile: nothing the other one did */
+    struct built *peer = job->peer && b->verdict == SANDBOX_AC ? sandbox_build(w, c, job->peer, r) : NULL;
+    if (b->verdict != SANDBOX_AC) {
+        prepare(r);
+        r->verdict = b->verdict;
+        snprintf(r->sub, sizeof r->sub, "%s", b->sub);
+        sbuf_add(&r->err, sbuf_str(&b->err));
+    } else if (peer && peer->verdict != SANDBOX_AC) { /* the caller's own program does not compile: nothing the other one did */
         char why[160];
         prepare(r);
         sbuf_add(&r->err, sbuf_str(&peer->err));
         snprintf(why, sizeof why, "the trusted program: %s", peer->sub);
         fail_run(w, r, why);
-    } else if (b->verdict == SANDBOX_AC) {
-        sandbox_run_built(w, job, NULL, b, peer, r);
     } else {
-        prepare(r);
-        r->verdict = b->verdict;
-        snprintf(r->sub, sizeof r->sub, "%s", b->sub);
-        sbuf_add(&r->err, sbuf_str(&b->err));
+        sandbox_run_built(w, job, NULL, b, peer, r);
     }
     sandbox_build_done(c, b);
     if (peer)
