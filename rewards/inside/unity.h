@@ -9,7 +9,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+/* not unistd.h: programs have functions called read and write */
+extern long __write(int, const void *, unsigned long);
+extern void _Exit(int);
 
 void setUp(void);
 void tearDown(void);
@@ -38,14 +40,14 @@ __attribute__((unused)) static void hone_unity_run(void (*test)(void))
         tearDown();
     how = "PFI"[hone_unity_state];
     hone_unity_failures += hone_unity_state == 1;
-    if (write(5, &how, 1) != 1)
-        _exit(97);
+    if (__write(5, &how, 1) != 1)
+        _Exit(97);
 }
 
 __attribute__((unused)) static int hone_unity_end(void)
 {
     char end = 'E';
-    return write(5, &end, 1) != 1 || hone_unity_failures ? 1 : 0;
+    return __write(5, &end, 1) != 1 || hone_unity_failures ? 1 : 0;
 }
 
 #define HONE_CHECK(x) do { if (!(x)) hone_unity_stop(1); } while (0)
