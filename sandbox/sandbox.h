@@ -130,7 +130,6 @@ struct sandbox_opts {
     int workers;                         /* 0 = one per CPU */
     int queue;                           /* tasks waiting at most; 0 = 4 per worker */
     int uid_base;                        /* started by root: worker i runs as this + i; 0 = 60000 */
-    int allow_weak;                      /* 1: run although a required layer is missing */
     const struct sandbox_module *modules;
     int n_modules;
 };
