@@ -14,7 +14,7 @@ local defaults = {
     change_max = 9,                -- largest number that is added or taken away
     limit = 15,                    -- no value on the way is larger (or below 0)
     double = 0,                    -- chain: share of steps that double the number
-    shortcut = 0.6,                -- sft: share of solutions that only state the answer, as hasty annotators do
+    shortcut = 0.5,                -- sft: share of solutions that only state the answer, as hasty annotators do
     slip = 0,                      -- sft: share of worked solutions with one slip, carried on to a wrong answer
     heldout = 10,                  -- one of this many arithmetic cores is held out
 }
