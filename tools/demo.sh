@@ -20,13 +20,13 @@ rows kind=rl split=heldout --n 150 >"$out/heldout.jsonl"
 ./hone tokenize train --out "$out/tokenizer" --pattern gpt2 --vocab 512 "$out/sft.jsonl"
 ./hone model init configs/demo_model.json "$out/init" --seed "$seed" --tokenizer "$out/tokenizer"
 for s in sft rl heldout; do ./hone data import "$out/$s.jsonl" --store "$out/hone.db" --source "demo_$s" --quiet; done
-./hone data show --store "$out/hone.db" --model "$out/init" --source demo_sft --row 1 || true
+./hone data show --store "$out/hone.db" --model "$out/init" --source demo_sft --row 1
 
 say "2. SFT: the form of problems and solutions"
 ./hone sft configs/demo_sft.lua "seed=$seed"
 
 say "3. GRPO: better at being right, from verdicts on its own answers"
-./hone grpo configs/demo_grpo.lua "seed=$seed" || exit $?
+./hone grpo configs/demo_grpo.lua "seed=$seed"
 
 say "Held-out accuracy (pass@1) over the GRPO run"
 sqlite3 -separator ' ' "$out/hone.db" "SELECT step, value FROM evals WHERE run = (SELECT max(id) FROM runs WHERE kind = 'grpo') AND name = 'pass@1' ORDER BY step" |
