@@ -170,6 +170,12 @@ void kern_pack_rows(struct kern *k, const struct kern_weight *w, const void *src
     k->ops->pack_rows(k, w, src, src_is_bf16, first, rows);
 }
 
+void kern_pack_turned(struct kern *k, const struct kern_weight *w, const float *src)
+{
+    assert(w->pack && w->prec != KERN_FP8);
+    k->ops->pack_turned(k, w, src);
+}
+
 void kern_pack_fp8(struct kern *k, const struct kern_weight *w, const uint8_t *codes, const float *scale)
 {
     assert(w->pack && w->prec == KERN_FP8);

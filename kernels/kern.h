@@ -9,6 +9,7 @@ struct kern_cpu;
 struct kern_ops {
     int64_t (*pack_bytes)(int64_t rows, int64_t cols, enum kern_prec prec);
     void (*pack_rows)(struct kern *k, const struct kern_weight *w, const void *src, int src_is_bf16, int64_t first, int64_t rows);
+    void (*pack_turned)(struct kern *k, const struct kern_weight *w, const float *src);
     void (*pack_fp8)(struct kern *k, const struct kern_weight *w, const uint8_t *codes, const float *scale);
     void (*unpack_fp8)(struct kern *k, const struct kern_weight *w, uint8_t *codes, float *scale);
 #define X(op) void (*op)(struct kern *k, const struct kern_##op *a);

@@ -78,6 +78,9 @@ void kern_pack(struct kern *k, const struct kern_weight *w);
 /* Same from rows [first, first + rows) of bf16 or f32 source data, for loading without a master. first: a multiple of 64 (FP8: 128). */
 void kern_pack_rows(struct kern *k, const struct kern_weight *w, const void *src, int src_is_bf16, int64_t first, int64_t rows);
 
+/* Fills w->pack from the transpose: src [k, n] row-major f32. f32 and bf16. */
+void kern_pack_turned(struct kern *k, const struct kern_weight *w, const float *src);
+
 /* FP8 weights as a checkpoint has them: codes [n, k] E4M3 and their multipliers scale [ceil(n/128), ceil(k/128)] (weight_scale_inv),
  * into a pack; out of a pack (bit for bit what went in, or what kern_pack made). Host memory. ref and cpu. */
 void kern_pack_fp8(struct kern *k, const struct kern_weight *w, const uint8_t *codes, const float *scale);
@@ -89,6 +92,7 @@ void kern_unpack_fp8(struct kern *k, const struct kern_weight *w, uint8_t *codes
     X(linear) X(linear_dgrad) X(linear_wgrad) X(rmsnorm) X(rmsnorm_bwd) X(rope) X(attn) X(attn_bwd) X(kv_write) \
     X(swiglu) X(swiglu_bwd) X(add) X(embed) X(embed_bwd) X(head) X(head_bwd) X(logits) X(logp)                   \
     X(route) X(route_bwd) X(moe_sum) X(moe_dot) X(moe_scale) X(mla_kv) X(mla_kv_bwd)       \
+    X(heads) X(heads_dgrad) X(heads_wgrad) X(copy)                                         \
     X(group) X(group_dgrad) X(group_wgrad) X(quant) X(dequant)
 
 /* y[m,n] = sum_k x[m,k] w[n,k] (+ bias[n]) (+ residual[m,n])
@@ -359,6 +363,43 @@ struct kern_mla_kv_bwd {
     float *dkv, *drope;
     const float *dk, *dv;
     int64_t t, h, d_n, d_r, d_v, ld_rope;
+};
+
+/* The absorbed form works on latents: one matrix of its own per head, before and after an attention of one kv head.
+ *   y[t,h,n] = sum_k x[t,h,k] w[h][n,k]
+ * Row t, head h of x lies at t * ldx + h * x_head, likewise y. The weights share shape and precision (f32, bf16).
+ * det  as linear */
+struct kern_heads {
+    float *y;
+    const float *x;
+    const struct kern_weight *w; /* [h] host; reads the packs */
+    int64_t t, h, ldx, ldy, x_head, y_head;
+};
+/* dx[t,h,k] = sum_n dy[t,h,n] w[h][n,k]; reads the masters. turned 1: a master is the transpose [k, n] (what kern_pack_turned read).
+ * det  one fma chain over ascending n */
+struct kern_heads_dgrad {
+    float *dx;
+    const float *dy;
+    const struct kern_weight *w;
+    int64_t t, h, lddy, lddx, dy_head, dx_head;
+    int turned;
+};
+/* dw[h][n,k] += sum_t dy[t,h,n] x[t,h,k]; head h's gradient is at dw + h * dw_head. A turned weight: pass dy for x and x for dy.
+ * det  one fma chain over ascending t, started from dw */
+struct kern_heads_wgrad {
+    float *dw;
+    const float *dy, *x;
+    int64_t t, h, n, k, lddy, ldx, dy_head, x_head, dw_head;
+    enum kern_prec prec;
+};
+
+/* y[r] = x[r], or y[r] += x[r] (add), rows of c. Row r lies at (r / inner) * ld + (r % inner) * step (inner 0 = 1). bf16 1: the result is
+ * rounded as a bf16 linear rounds its input. y may be x. */
+struct kern_copy {
+    float *y;
+    const float *x;
+    int64_t rows, c, inner, ldx, ldy, x_step, y_step;
+    int add, bf16;
 };
 
 /* ---- narrow storage ------------------------------------------------------------------------- */

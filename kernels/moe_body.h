@@ -170,4 +170,27 @@ static inline void mla_kv_bwd_row(const struct kern_mla_kv_bwd *a, int64_t t)
     }
 }
 
+/* As a bf16 linear rounds: nearest even, denormals to zero, NaN stays quiet. */
+static inline float round_to_bf16(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, 4);
+    uint32_t size = u & 0x7FFFFFFF;
+    u = size > 0x7F800000 ? u | 0x00400000 : size < 0x00800000 ? u & 0x80000000 : u + 0x7FFF + (u >> 16 & 1);
+    u &= 0xFFFF0000;
+    memcpy(&x, &u, 4);
+    return x;
+}
+
+static inline void copy_row(const struct kern_copy *a, int64_t r)
+{
+    const int64_t inner = a->inner ? a->inner : 1;
+    float *y = a->y + r / inner * a->ldy + r % inner * a->y_step;
+    const float *x = a->x + r / inner * a->ldx + r % inner * a->x_step;
+    for (int64_t i = 0; i < a->c; i++) {
+        float v = a->add ? y[i] + x[i] : x[i];
+        y[i] = a->bf16 ? round_to_bf16(v) : v;
+    }
+}
+
 #endif

@@ -53,6 +53,8 @@ void kern_cpu_panel_mul(const struct panel_mul *p);
 int64_t kern_cpu_pack_bytes(int64_t rows, int64_t cols, enum kern_prec prec);
 void kern_cpu_pack_rows(struct kern *k, const struct kern_weight *w, const void *src, int src_is_bf16, int64_t first, int64_t rows);
 
+void kern_cpu_pack_turned(struct kern *k, const struct kern_weight *w, const float *src);
+
 /* Where an FP8 pack keeps the scales [ceil(n/128), ceil(k/128)]. */
 float *kern_cpu_fp8_scales(const struct kern_weight *w);
 void kern_cpu_pack_fp8(struct kern *k, const struct kern_weight *w, const uint8_t *codes, const float *scale);

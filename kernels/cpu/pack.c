@@ -117,6 +117,34 @@ void kern_cpu_pack_rows(struct kern *k, const struct kern_weight *w, const void 
         par_for(kern_parts(rows, PANEL), 1, pack_panels, &p);
 }
 
+/* The rows of src are what a panel holds side by side already. */
+static void turned_panels(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct pack_w *p = ctx;
+    const int bf16 = p->w->prec != KERN_F32;
+    const float *src = (const float *)(const void *)p->src;
+    (void)worker;
+    for (int64_t panel = begin; panel < end; panel++) {
+        int64_t n = kern_min(PANEL, p->w->n - panel * PANEL);
+        uint32_t *out = (uint32_t *)p->w->pack + panel * items(p->w->k, bf16) * PANEL;
+        for (int64_t i = 0; i < items(p->w->k, bf16); i++, out += PANEL) {
+            const float *row = src + (bf16 ? 2 * i : i) * p->w->n + panel * PANEL;
+            if (n < PANEL)
+                memset(out, 0, PANEL * sizeof *out);
+            if (bf16)
+                p->cpu->zip_pairs(out, row, 2 * i + 1 < p->w->k ? row + p->w->n : NULL, n);
+            else
+                memcpy(out, row, (size_t)n * sizeof *out);
+        }
+    }
+}
+
+void kern_cpu_pack_turned(struct kern *k, const struct kern_weight *w, const float *src)
+{
+    struct pack_w p = {.cpu = k->cpu, .w = w, .src = (const char *)src};
+    par_for(kern_parts(w->n, PANEL), 1, turned_panels, &p);
+}
+
 /* ---- FP8 bytes ------------------------------------------------------------------------------- */
 
 /* The two bf16 halves of a word are k and k + 1 of output n. */
