@@ -15,6 +15,8 @@ static int has_tokenizer(const char *dir)
 
 err_code cmd_model_open(const struct cmd_model_flags *f, struct cmd_model *m, struct err *e)
 {
+    static const enum kern_prec precs[] = {KERN_F32, KERN_BF16, KERN_FP8};
+    int prec = !strcmp(f->precision, "bf16") ? 1 : !strcmp(f->precision, "fp8") ? 2 : 0;
     *m = (struct cmd_model){0};
     if (!f->model[0])
         return err_set(e, ERR_USAGE, "which model? hint: --model DIR");
@@ -26,7 +28,7 @@ err_code cmd_model_open(const struct cmd_model_flags *f, struct cmd_model *m, st
     if (rc == ERR_OK && m->tok)
         rc = tok_enc_new(m->tok, &m->enc, e);
     if (rc == ERR_OK)
-        rc = model_open(m->kern, m->path, &(struct model_opts){.prec = strcmp(f->precision, "bf16") == 0 ? KERN_BF16 : KERN_F32}, &m->model, e);
+        rc = model_open(m->kern, m->path, &(struct model_opts){.prec = precs[prec]}, &m->model, e);
     if (rc != ERR_OK)
         cmd_model_close(m);
     return rc;

@@ -15,7 +15,7 @@ struct cmd_model_flags {
 };
 #define CMD_MODEL_FLAGS(T, f)                                                                                                                    \
     {"", "model", OPT_STR, offsetof(T, f.model), "", 0, 0, NULL, "Hugging Face folder: config.json, safetensors, tokenizer.json"},               \
-    {"", "precision", OPT_ENUM, offsetof(T, f.precision), "fp32", 0, 0, "fp32|bf16", "of the linears; log-probs agree only at the same precision"}, \
+    {"", "precision", OPT_ENUM, offsetof(T, f.precision), "fp32", 0, 0, "fp32|bf16|fp8", "of the linears; log-probs agree only at the same precision"}, \
     {"", "backend", OPT_ENUM, offsetof(T, f.backend), "auto", 0, 0, "auto|cpu|ref|cuda", "where the kernels run"},                               \
     {"", "threads", OPT_INT, offsetof(T, f.threads), "0", 0, 256, NULL, "CPU threads; 0 = all this process may use"}
 

@@ -9,13 +9,15 @@
 /* Keys that may differ between the parts of one run: they do not change what is computed. */
 static const char free_keys[] = "threads isa data.store train.dir train.save_every train.keep train.log_every eval.show reward.jobs model.recompute ";
 
-enum kern_prec train_job_prec(const struct cfg *c) { return strcmp(c->model.precision, "bf16") == 0 ? KERN_BF16 : KERN_F32; }
+enum kern_prec train_job_prec(const struct cfg *c)
+{
+    static const enum kern_prec precs[] = {KERN_F32, KERN_BF16, KERN_FP8};
+    return precs[cfg_index(c, "model.precision")];
+}
 
 err_code train_job_kern(const struct cfg *c, struct kern **out, struct err *e)
 {
     static const enum kern_isa isas[] = {KERN_BEST, KERN_PORTABLE, KERN_AVX2, KERN_AVX512, KERN_AVX512BF16};
-    if (strcmp(c->model.precision, "fp8") == 0)
-        return err_set(e, ERR_UNSUPPORTED, "model.precision=fp8 is not in this build; hint: bf16 or fp32");
     par_init((int)c->threads);
     return kern_open(&(struct kern_opts){.backend = c->device, .isa = isas[cfg_index(c, "isa")]}, out, e);
 }

@@ -12,6 +12,9 @@
 
 enum { ALIGN = OPTIM_GROUP }; /* floats */
 static const double NORM_MAX = 1e18;
+/* bf16 has 8 bits: a step of 1 - beta2 of v below half of one of its steps (0.2 to 0.4 %) is lost in rounding, or is noise when rounded at
+ * random. */
+static const double BETA2_BF16 = 0.995;
 
 static int64_t moment_bytes(const struct train_opts *o)
 {
@@ -37,6 +40,9 @@ static err_code check_opts(const struct train_opts *o, struct err *e)
                        (long long)(o->warmup + o->hold), (long long)o->steps);
     if (o->lr_min > o->lr)
         return err_set(e, ERR_USAGE, "train.lr_min %g is above train.lr %g", o->lr_min, o->lr);
+    if (o->moments == TRAIN_BF16 && o->beta2 >= BETA2_BF16)
+        return err_set(e, ERR_USAGE, "train.beta2 %g with train.moments=bf16: a bf16 second moment cannot follow decays slower than %g (hint: train.beta2=0.95, or train.moments=fp32)",
+                       o->beta2, BETA2_BF16);
     return ERR_OK;
 }
 

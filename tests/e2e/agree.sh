@@ -19,9 +19,17 @@ rc=0
 tac prompts.jsonl | "$hone" rollout --model init --samples 3 --max-tokens 20 --seed 4 --batch 2 --threads 1 2>/dev/null >back.jsonl || rc=$?
 sort out.jsonl | grep -v '"error"' >x; sort back.jsonl | grep -v '"error"' >y
 cmp x y || fail "samples depend on order, batch or threads"
-for precision in fp32 bf16; do
-    grep -v 'not json\|999999\|nothing' prompts.jsonl | "$hone" rollout --model init --samples 2 --max-tokens 24 --precision $precision >out.jsonl 2>/dev/null
-    python3 - $precision <<'END'
+cat >v3.json <<'END'
+{"architectures":["DeepseekV3ForCausalLM"],"model_type":"deepseek_v3","vocab_size":400,"hidden_size":40,"intermediate_size":72,"moe_intermediate_size":24,
+ "num_hidden_layers":3,"num_attention_heads":2,"q_lora_rank":24,"kv_lora_rank":16,"qk_nope_head_dim":12,"qk_rope_head_dim":8,"v_head_dim":12,
+ "n_routed_experts":8,"n_shared_experts":1,"num_experts_per_tok":2,"n_group":2,"topk_group":1,"first_k_dense_replace":1,"norm_topk_prob":true,
+ "routed_scaling_factor":2.5,"hidden_act":"silu","max_position_embeddings":256,"initializer_range":0.2,"rms_norm_eps":1e-6,"rope_theta":10000.0}
+END
+"$hone" model init v3.json v3 --seed 9 --tokenizer tok >/dev/null
+for run in "init fp32" "init bf16" "init fp8" "v3 fp32" "v3 bf16" "v3 fp8"; do
+    model=${run% *} precision=${run#* }
+    grep -v 'not json\|999999\|nothing' prompts.jsonl | "$hone" rollout --model "$model" --samples 2 --max-tokens 24 --precision "$precision" >out.jsonl 2>/dev/null
+    python3 - "$precision" "$model" <<'END'
 import json, subprocess, os, sys
 hone = os.environ.get("HONE", "./hone")
 prompts = [json.loads(l) for l in open("prompts.jsonl") if l.startswith("{")]
@@ -30,15 +38,15 @@ for p in prompts[:3]:
     if "ids" in p:
         ids[json.dumps(p["id"])] = p["ids"]
     else:
-        text = p.get("prompt") or subprocess.run([hone, "template", "--model", "init"], input=json.dumps({"id": 0, "messages": p["messages"], "add_generation_prompt": True}).encode(),
+        text = p.get("prompt") or subprocess.run([hone, "template", "--model", sys.argv[2]], input=json.dumps({"id": 0, "messages": p["messages"], "add_generation_prompt": True}).encode(),
                                                 stdout=subprocess.PIPE, check=True).stdout.decode()
         if "messages" in p:
             text = json.loads(text)["text"]
-        out = subprocess.run([hone, "tokenize", "--model", "init"], input=json.dumps({"id": 0, "text": text}).encode(), stdout=subprocess.PIPE, check=True).stdout
+        out = subprocess.run([hone, "tokenize", "--model", sys.argv[2]], input=json.dumps({"id": 0, "text": text}).encode(), stdout=subprocess.PIPE, check=True).stdout
         ids[json.dumps(p["id"])] = json.loads(out)["ids"]
 samples = [json.loads(l) for l in open("out.jsonl")]
 q = "".join(json.dumps({"id": i, "ids": ids[json.dumps(s["id"])] + s["ids"], "n_prompt": len(ids[json.dumps(s["id"])])}) + "\n" for i, s in enumerate(samples))
-out = subprocess.run([hone, "score", "--model", "init", "--precision", sys.argv[1]], input=q.encode(), stdout=subprocess.PIPE, check=True).stdout.decode().splitlines()
+out = subprocess.run([hone, "score", "--model", sys.argv[2], "--precision", sys.argv[1]], input=q.encode(), stdout=subprocess.PIPE, check=True).stdout.decode().splitlines()
 tokens = 0
 for s, line in zip(samples, out):
     a = json.loads(line)
@@ -46,6 +54,14 @@ for s, line in zip(samples, out):
     tokens += len(a["logp"])
 assert len(out) == len(samples) == 6 and tokens > 20, (len(out), tokens)
 END
+done
+# training in every precision: the trainer computes the log-probs that the rollout recorded (counted in every step), before and after updates
+import_all hone.db
+for precision in bf16 fp8; do
+    "$hone" sft sft.lua model.path=v3 model.precision=$precision data.store=hone.db train.dir=sft.$precision train.steps=3 train.save_every=0 2>/dev/null || fail "sft in $precision"
+    "$hone" grpo grpo.lua model.path=sft.$precision model.precision=$precision data.store=hone.db train.dir=grpo.$precision train.steps=3 train.save_every=0 eval.every=0 2>/dev/null || fail "grpo in $precision"
+    bad=$(sqlite3 hone.db "SELECT count(*) || ' steps, ' || sum(value) FROM metrics WHERE name = 'differing_tokens' AND run = (SELECT max(id) FROM runs)")
+    [ "$bad" = "3 steps, 0.0" ] || fail "grpo in $precision: differing tokens: $bad"
 done
 # a folder without a tokenizer: ids in, ids out
 "$hone" model init model.json bare --seed 3 >/dev/null

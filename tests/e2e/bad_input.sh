@@ -19,6 +19,7 @@ sft() { echo "$hone sft sft.lua data.store=hone.db train.dir=run $*"; }
 expect 2 "did you mean 'train.lr'" $(sft train.lrr=1)
 expect 2 "must be in" $(sft train.beta1=2)
 expect 2 "power of two" $(sft train.leaves=3)
+expect 2 "beta2 0.999 with train.moments=bf16" $(sft train.beta2=0.999 train.moments=bf16)
 echo 'train = { lr = "fast" }' >bad.lua
 expect 2 "bad.lua:1" "$hone" sft bad.lua
 expect 2 "model.path" "$hone" sft train.dir=run
