@@ -52,26 +52,32 @@ static err_code evaluate(struct grpo *g, int64_t step, double *pass1, struct err
     return ERR_OK;
 }
 
-static err_code save(struct grpo *g, int64_t step, struct err *e)
+static const char *rest(const struct grpo *g, char out[64])
 {
-    char rest[64];
-    snprintf(rest, sizeof rest, "problem %lld", (long long)g->next);
-    return train_job_save(&g->j, step, rest, e);
+    snprintf(out, 64, "problem %lld", (long long)g->next);
+    return out;
 }
 
 static err_code steps(struct grpo *g, struct arena mem, struct grpo_summary *out, struct err *e)
 {
     const struct cfg *c = g->c;
     int64_t last = c->train.steps;
+    char at[64];
+    int stop;
     if (g->j.step_done == 0)
         TRY(evaluate(g, 0, &out->first_pass1, e));
-    for (int64_t step = g->j.step_done + 1; step <= last; step++) {
+    TRY(train_job_hook(&g->j, g->j.step_done, last, rest(g, at), &stop, e));
+    for (int64_t step = g->j.step_done + 1; step <= last && !stop; step++) {
         TRY(one_step(g, step, mem, out, e));
-        if ((c->eval.every > 0 && step % c->eval.every == 0) || step == last)
+        int evaluated = (c->eval.every > 0 && step % c->eval.every == 0) || step == last;
+        if (evaluated)
             TRY(evaluate(g, step, &out->last_pass1, e));
+        TRY(train_job_hook(&g->j, step, last, rest(g, at), &stop, e));
         if ((c->train.save_every > 0 && step % c->train.save_every == 0) || step == last || stop_requested())
-            TRY(save(g, step, e));
-        if (stop_requested() && step < last)
+            TRY(train_job_save(&g->j, step, rest(g, at), e));
+        if (stop && !evaluated)
+            TRY(evaluate(g, step, &out->last_pass1, e));
+        if (stop_requested() && step < last && !stop)
             return err_set(e, ERR_CANCELLED, "interrupted behind step %lld; --resume goes on", (long long)step);
     }
     return ERR_OK;

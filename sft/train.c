@@ -40,7 +40,7 @@ static err_code record(struct train_job *j, const struct train_step *s, const st
     return store_commit(j->store, e);
 }
 
-static err_code one_step(struct train_job *j, struct sft_data *d, struct arena mem, struct sft_result *out, struct err *e)
+static err_code one_step(struct train_job *j, struct sft_data *d, struct arena mem, struct sft_result *out, int *stop, struct err *e)
 {
     struct data_step batch;
     struct train_step s;
@@ -59,18 +59,23 @@ static err_code one_step(struct train_job *j, struct sft_data *d, struct arena m
     TRY(record(j, &s, &batch, clock_now() - began, e));
     train_show(&j->t, &s, "sft", batch.n_tok, clock_now() - began);
     out->steps++, out->tokens += batch.n_tok, out->loss = s.loss;
+    TRY(train_job_hook(j, j->t.step, d->steps, "", stop, e));
     return train_due(&j->t) ? train_job_save(j, j->t.step, "", e) : ERR_OK;
 }
 
 static err_code run(struct train_job *j, struct sft_data *d, struct sft_result *out, struct err *e)
 {
     struct arena mem;
+    int stop = 0;
     err_code rc = train_job_start(j, d->steps, d->snapshot, e);
     if (rc == ERR_OK)
         rc = model_reserve(j->m, &(struct model_room){.tokens = j->c->data.cap, .seqs = d->max_seqs, .train = 1}, e);
+    if (rc == ERR_OK)
+        rc = train_job_hook(j, j->step_done, d->steps, "", &stop, e);
     arena_init(&mem, "step", 1LL << 34);
-    while (rc == ERR_OK && j->t.step < d->steps)
-        rc = stop_requested() ? err_set(e, ERR_CANCELLED, "interrupted behind step %lld; --resume goes on", (long long)j->t.step) : one_step(j, d, mem, out, e);
+    while (rc == ERR_OK && !stop && j->t.step < d->steps)
+        rc = stop_requested() ? err_set(e, ERR_CANCELLED, "interrupted behind step %lld; --resume goes on", (long long)j->t.step)
+                              : one_step(j, d, mem, out, &stop, e);
     arena_release(&mem);
     return rc;
 }

@@ -7,7 +7,8 @@
 #include "core/version.h"
 
 /* Keys that may differ between the parts of one run: they do not change what is computed. */
-static const char free_keys[] = "threads isa data.store train.dir train.save_every train.keep train.log_every eval.show reward.jobs model.recompute ";
+static const char free_keys[] = "threads isa data.store train.dir train.save_every train.keep train.log_every eval.show reward.jobs model.recompute "
+                                "hook.lua hook.history hook.memory_mb hook.instructions hook.wall_s ";
 
 enum kern_prec train_job_prec(const struct cfg *c)
 {
@@ -50,6 +51,7 @@ static err_code open_parts(struct train_job *j, struct err *e)
     const struct cfg *c = j->c;
     char who[64];
     snprintf(who, sizeof who, "hone %s", j->kind);
+    TRY(train_hook_open(c, &j->hook, e));
     TRY(train_job_kern(c, &j->k, e));
     if (c->train.dir[0])
         TRY(train_find(c->train.dir, j->resume, j->checkpoint, e));
@@ -151,6 +153,26 @@ err_code train_job_start(struct train_job *j, int64_t steps, int64_t snapshot, s
     return ERR_OK;
 }
 
+err_code train_job_hook(struct train_job *j, int64_t step, int64_t steps, const char *rest, int *stop, struct err *e)
+{
+    struct train_hook_answer a;
+    struct err second = {0};
+    int again = step == j->step_done;
+    *stop = 0;
+    if (step == 0)
+        return ERR_OK;
+    err_code rc = train_hook_call(j->hook, &j->run, step, steps, again, &a, e);
+    *stop = rc == ERR_OK && a.stop;
+    if (again)
+        return rc;
+    if (rc != ERR_OK) { /* what failed first is told; that the checkpoint failed too is a second line */
+        if (train_job_save(j, step, rest, &second) != ERR_OK)
+            log_warn(j->kind, "no checkpoint behind the failed hook: %s", second.msg);
+        return rc;
+    }
+    return a.save || a.stop ? train_job_save(j, step, rest, e) : ERR_OK;
+}
+
 float *const *train_job_leaf(struct train_job *j)
 {
     float *g = train_leaf(&j->t);
@@ -191,6 +213,7 @@ err_code train_job_end(struct train_job *j, err_code rc, struct err *e)
     store_close(j->store);
     if (j->k)
         kern_close(j->k);
+    train_hook_close(j->hook);
     sbuf_release(&j->config);
     arena_release(&j->mem);
     return rc;

@@ -17,6 +17,7 @@
 #include "model/model.h"
 #include "script/script.h"
 #include "text/text.h"
+#include "train/hook.h"
 #include "train/train.h"
 
 struct train_job {
@@ -29,6 +30,7 @@ struct train_job {
     struct tok *tok;
     struct store *store;
     struct store_run run;
+    struct train_hook *hook;      /* NULL = none */
     struct train t;
     struct train_target target;
     float **grads;                /* [n_params] of the leaf in hand */
@@ -56,6 +58,10 @@ float *const *train_job_leaf(struct train_job *j);
 /* Checkpoint behind job step `step`: store first, then the weights. rest: what else the job must know to go on. Nothing happens without a
  * run folder, or when no optimiser step was made since the last one. */
 err_code train_job_save(struct train_job *j, int64_t step, const char *rest, struct err *e);
+/* The user's hook behind job step `step` of `steps`, its metrics and events committed; *stop: the run ends here. Saves when the hook
+ * asks for it, ends the run, or fails; rest as in train_job_save. On a resume call it with step_done before the first step: a run
+ * that its hook ended stays ended. */
+err_code train_job_hook(struct train_job *j, int64_t step, int64_t steps, const char *rest, int *stop, struct err *e);
 /* ERR_OK: done. ERR_CANCELLED: stopped. Else failed. Returns rc, or what failed while ending. */
 err_code train_job_end(struct train_job *j, err_code rc, struct err *e);
 
