@@ -30,7 +30,8 @@ static void plan_slot(struct plan *p, const struct model *m, int64_t t, int dens
     s->qkv = take_f32(p, t * m->layers[0].qkv.w.n);
     if (c->kv_lora) {
         s->q = c->q_lora ? take_f32(p, t * c->heads * c->head_dim) : s->qkv;
-        s->kv = take_f32(p, t * c->heads * (c->d_nope + c->d_v));
+        s->kv = model_absorbed(m) ? NULL : take_f32(p, t * c->heads * (c->d_nope + c->d_v));
+        s->lat_o = model_absorbed(m) ? take_f32(p, t * c->heads * c->kv_lora) : NULL;
     }
     s->o = take_f32(p, t * model_o_width(c));
     s->lse = take_f32(p, t * c->heads);
@@ -88,6 +89,23 @@ static void plan_latent(struct plan *p, const struct model_config *c, int64_t t,
     w->dckv = take_f32(p, t * c->kv_lora);
 }
 
+static void plan_absorbed(struct plan *p, const struct model_config *c, int64_t t, int train, struct latent_work *w)
+{
+    int64_t wide = c->kv_lora + c->d_rope;
+    w->cq = take_f32(p, t * c->q_lora);
+    w->lat = take_f32(p, t * wide);
+    w->qa = take_f32(p, t * c->heads * wide);
+    if (!train)
+        return;
+    w->dq = take_f32(p, c->q_lora ? t * c->heads * c->head_dim : 0);
+    w->dqa = take_f32(p, t * c->heads * wide);
+    w->dk = take_f32(p, t * wide);
+    w->dv = take_f32(p, t * wide);
+    w->dlat_o = take_f32(p, t * c->heads * c->kv_lora);
+    w->dcq = take_f32(p, t * c->q_lora);
+    w->dckv = take_f32(p, t * c->kv_lora);
+}
+
 static void plan_mixture(struct plan *p, const struct model_config *c, int64_t t, int train, struct mixture_work *w)
 {
     int64_t rows = t * c->top_k;
@@ -127,7 +145,7 @@ static void plan_all(struct plan *p, const struct model *m, const struct model_r
     a->qk = c->qk_norm ? take_f32(p, t * (c->heads + c->kv_heads) * c->head_dim) : NULL;
     a->act = mixtures(c) < c->layers ? take_f32(p, t * c->inter) : NULL;
     if (c->kv_lora)
-        plan_latent(p, c, t, r->train, &a->lat);
+        (model_absorbed(m) ? plan_absorbed : plan_latent)(p, c, t, r->train, &a->lat);
     if (mixtures(c))
         plan_mixture(p, c, t, r->train, &a->mix);
     a->logp = take_f32(p, t);

@@ -99,7 +99,7 @@ static void attn_back(const struct back *w, const struct layer *y, struct slot *
     struct acts *a = &w->m->a;
     wgrad(w, &y->o, a->dx, s->o);
     dgrad(w, &y->o, a->dout, a->dx);
-    (w->m->conf.kv_lora ? model_latent_back : plain_back)(w, y, s);
+    (model_absorbed(w->m) ? model_absorbed_back : w->m->conf.kv_lora ? model_latent_back : plain_back)(w, y, s);
     model_norm_forward(w->m, a->xn, s->x_in, y->norm1, w->t);
     wgrad(w, &y->qkv, a->dqkv, a->xn);
     dgrad(w, &y->qkv, a->dxn, a->dqkv);

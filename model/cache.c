@@ -1,21 +1,21 @@
-/* The paged cache's memory: [layers][pages][kv heads, KERN_PAGE, head_dim] of keys, behind them as many of values. */
+/* The paged cache's memory: [layers][pages][kv heads, KERN_PAGE, width] of keys, behind them as many of values; absorbed latent attention
+ * has one head of kv_lora + dr and no values of their own. */
 #include <stdlib.h>
 
 #include "model/impl.h"
 
-static int64_t page_k(const struct model_config *c)
+struct model_kv_shape model_kv_shape(const struct model *m)
 {
-    return c->kv_heads * KERN_PAGE * c->head_dim;
-}
-
-static int64_t page_v(const struct model_config *c)
-{
-    return c->kv_heads * KERN_PAGE * (c->kv_lora ? c->d_v : c->head_dim);
+    const struct model_config *c = &m->conf;
+    if (model_absorbed(m))
+        return (struct model_kv_shape){1, c->kv_lora + c->d_rope, 0};
+    return (struct model_kv_shape){c->kv_heads, c->head_dim, c->kv_lora ? c->d_v : c->head_dim};
 }
 
 int64_t model_cache_page_bytes(const struct model *m)
 {
-    return m->conf.layers * (page_k(&m->conf) + page_v(&m->conf)) * 4;
+    struct model_kv_shape s = model_kv_shape(m);
+    return m->conf.layers * s.heads * KERN_PAGE * (s.k + s.v) * 4;
 }
 
 err_code model_cache_open(struct model *m, int64_t n_pages, struct model_cache **out, struct err *e)
@@ -27,8 +27,9 @@ err_code model_cache_open(struct model *m, int64_t n_pages, struct model_cache *
         return err_set(e, ERR_LIMIT, "memory is short");
     c->m = m;
     c->n_pages = n_pages;
-    c->page_k = page_k(&m->conf);
-    c->page_v = page_v(&m->conf);
+    struct model_kv_shape s = model_kv_shape(m);
+    c->page_k = s.heads * KERN_PAGE * s.k;
+    c->page_v = s.heads * KERN_PAGE * s.v;
     c->staging = malloc((size_t)(c->page_k > c->page_v ? c->page_k : c->page_v) * 4);
     if (!c->staging) {
         free(c);

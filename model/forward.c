@@ -7,23 +7,25 @@
 /* Attention's view of this pass: keys of the batch itself, or pages. */
 struct kern_kv model_kv_of(const struct model *m, const struct pass *p, int64_t l, const float *k, int64_t ldk, const float *v, int64_t ldv)
 {
-    const struct model_config *cf = &m->conf;
+    struct model_kv_shape shape = model_kv_shape(m);
     if (!p->step)
-        return (struct kern_kv){.k = k, .v = v, .cu_k = p->b->cu_seqlens, .ldk = ldk, .ldv = ldv, .head_stride_k = cf->head_dim,
-                                .head_stride_v = cf->kv_lora ? cf->d_v : cf->head_dim};
+        return (struct kern_kv){.k = k, .v = v, .cu_k = p->b->cu_seqlens, .ldk = ldk, .ldv = ldv, .head_stride_k = shape.k, .head_stride_v = shape.v};
     const struct model_cache *c = p->cache;
     const float *keys = c->mem + l * c->n_pages * (c->page_k + c->page_v);
+    if (!shape.v) /* values are columns of the keys */
+        return (struct kern_kv){.k = keys, .v = keys, .pages = p->step->pages, .max_pages = p->step->max_pages, .page_stride_k = c->page_k, .page_stride_v = c->page_k,
+                                .ldv = shape.k};
     return (struct kern_kv){.k = keys, .v = keys + c->n_pages * c->page_k, .pages = p->step->pages, .max_pages = p->step->max_pages,
                             .page_stride_k = c->page_k, .page_stride_v = c->page_v};
 }
 
 void model_write_cache(struct model *m, const struct pass *p, int64_t l, const float *k, int64_t ldk, const float *v, int64_t ldv)
 {
-    const struct model_config *c = &m->conf;
+    struct model_kv_shape shape = model_kv_shape(m);
     struct model_cache *h = p->cache;
     float *keys = h->mem + l * h->n_pages * (h->page_k + h->page_v);
     kern_kv_write(m->k, &(struct kern_kv_write){.k_pages = keys, .v_pages = keys + h->n_pages * h->page_k, .k = k, .v = v, .page = m->a.page, .slot = m->a.at,
-                                                .t = p->b->n_tok, .hkv = c->kv_heads, .dk = c->head_dim, .dv = c->kv_lora ? c->d_v : c->head_dim, .ldk = ldk,
+                                                .t = p->b->n_tok, .hkv = shape.heads, .dk = shape.k, .dv = shape.v, .ldk = ldk,
                                                 .ldv = ldv, .page_stride_k = h->page_k, .page_stride_v = h->page_v});
 }
 
@@ -102,7 +104,7 @@ void model_layer_forward(struct model *m, const struct pass *p, int64_t l, float
     int64_t t = p->b->n_tok;
     model_norm_forward(m, m->a.xn, s->x_in, y->norm1, t);
     model_linear(m, &y->qkv, s->qkv, m->a.xn, NULL, t);
-    (m->conf.kv_lora ? model_latent_forward : attention)(m, p, l, s);
+    (model_absorbed(m) ? model_absorbed_forward : m->conf.kv_lora ? model_latent_forward : attention)(m, p, l, s);
     model_linear(m, &y->o, s->x_mid, s->o, s->x_in, t);
     model_norm_forward(m, m->a.xn, s->x_mid, y->norm2, t);
     if (y->mix)

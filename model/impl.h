@@ -14,6 +14,7 @@ struct linear {
     const float *bias;         /* [n] or NULL */
     int first, n_parts;        /* parameters that are its rows */
     int bias_first;            /* parameters that are its bias, one per part; -1 = none */
+    struct kern_weight *uk, *uv; /* kv_b in the absorbed form: [heads], keys turned [kv_lora, dn] and values [dv, kv_lora], in place of w.pack */
 };
 
 /* Experts in place of a layer's FFN. */
@@ -50,7 +51,8 @@ struct extra {
 struct slot {
     float *x_in;               /* [T, hidden] */
     float *qkv;                /* [T, rows of qkv]; q and k rotated in place, or raw when they are normed; latents raw */
-    float *q, *kv;             /* latent attention: [T, heads (dn + dr)], rotated (in qkv when there is no q_b); [T, heads (dn + dv)] */
+    float *q, *kv;             /* latent attention: [T, heads (dn + dr)], rotated (in qkv when there is no q_b); expanded: [T, heads (dn + dv)] */
+    float *lat_o;              /* absorbed: [T, heads kv_lora] what attention gives */
     float *o, *lse;            /* [T, rows of o's input], [T, heads] */
     float *x_mid;              /* [T, hidden] */
     float *gu;                 /* [T, 2 inter]; the backward turns it into its gradient */
@@ -63,6 +65,9 @@ struct slot {
 struct latent_work {
     float *cq, *ckv, *k, *v;   /* normed latents; keys and values of all heads */
     float *dq, *dkv, *dk, *dv, *dcq, *dckv;
+    /* absorbed: ckv, k, v, dkv are not there */
+    float *lat, *qa;           /* [T, kv_lora + dr] normed latent and rotated key; [T, heads (kv_lora + dr)] queries that meet it */
+    float *dqa, *dlat_o;       /* dk, dv: [T, kv_lora + dr], of dv the first kv_lora */
 };
 struct mixture_work {
     float *z, *x, *y, *act, *shared_act, *shared_y; /* [T, experts]; rows sorted by expert: input, output, inner; shared */
@@ -185,6 +190,31 @@ void model_latent_back(const struct back *w, const struct layer *y, struct slot 
 /* Mixture (mixture.c): out = x_mid + experts(a->xn), out NULL as above; a->dxn from a->dx. */
 void model_mixture_forward(struct model *m, int64_t l, struct slot *s, float *out, int64_t t);
 void model_mixture_back(const struct back *w, const struct layer *y, struct slot *s);
+static inline int model_absorbed(const struct model *m)
+{
+    return m->conf.kv_lora && m->opts.mla == MODEL_ABSORBED;
+}
+/* Heads of the cache and the width of their keys and values; absorbed: values are the first kv_lora columns of the keys. */
+struct model_kv_shape {
+    int64_t heads, k, v;
+};
+struct model_kv_shape model_kv_shape(const struct model *m);
+/* Absorbed form (absorbed.c). */
+void model_absorbed_forward(struct model *m, const struct pass *p, int64_t l, struct slot *s);
+void model_absorbed_back(const struct back *w, const struct layer *y, struct slot *s);
+/* What the two forms share (latent.c). Columns of qkv: row length; where the latent of keys and values, and the shared rotary key begin. */
+struct latent_cols {
+    int64_t wide, kv, rope;
+};
+struct latent_cols model_latent_cols(const struct model_config *c);
+void model_latent_norm(struct model *m, float *y, const float *x, int param, int64_t t, int64_t width, int64_t ldx, int64_t ldy);
+void model_latent_norm_back(const struct back *w, float *dx, const float *dy, const float *x, int param, int64_t width);
+/* Rotates the last d_rope of every head of q, and the shared key. */
+void model_latent_rotate(struct model *m, float *q, int64_t ldq, float *rope, int64_t t, int inverse);
+/* s->q, rotated, and the rotated shared key in s->qkv. */
+void model_latent_queries(struct model *m, const struct layer *y, struct slot *s, int64_t t);
+/* From dq (a->dqkv where there is no q_b) and the gradients of the key latent (dckv) and of the rotated key (in a->dqkv) to a->dqkv. */
+void model_latent_queries_back(const struct back *w, const struct layer *y, struct slot *s, float *dq, const float *dckv);
 /* Width of what attention gives to o. */
 static inline int64_t model_o_width(const struct model_config *c)
 {

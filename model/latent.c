@@ -1,5 +1,5 @@
-/* Latent attention (MLA) in its expanded form: keys and values of every head are computed from the normed latent, so training, scoring and
- * the cache work with H heads of dn + dr and dv numbers.
+/* Latent attention (MLA): what its two forms share, and the expanded form: keys and values of every head are computed from the normed latent,
+ * so training, scoring and the cache work with H heads of dn + dr and dv numbers.
  *   c_q = norm(x W_DQ), q = c_q W_UQ   (or q = x W_Q);   c_kv = norm(x W_DKV);   [k_nope | v] = c_kv W_UKV;   k_rope shared by the heads
  * src: DeepSeek-V2 section 2.1; names and layouts as released. Cost per query, key and head: 2 (dn + dr + dv) FLOP. */
 #include "model/impl.h"
@@ -7,44 +7,69 @@
 /* The class default of the released code: config.json's rms_norm_eps does not reach these two norms. */
 static const float LATENT_EPS = 1e-6f;
 
-/* Columns of qkv. */
-struct cols {
-    int64_t wide, kv, rope; /* row length; where the latent of keys and values, and the shared rotary key begin */
-};
-
-static struct cols cols_of(const struct model_config *c)
+struct latent_cols model_latent_cols(const struct model_config *c)
 {
     int64_t q = c->q_lora ? c->q_lora : c->heads * c->head_dim;
-    return (struct cols){q + c->kv_lora + c->d_rope, q, q + c->kv_lora};
+    return (struct latent_cols){q + c->kv_lora + c->d_rope, q, q + c->kv_lora};
 }
 
-static void norm(struct model *m, float *y, const float *x, int param, int64_t t, int64_t width, int64_t ldx)
+void model_latent_norm(struct model *m, float *y, const float *x, int param, int64_t t, int64_t width, int64_t ldx, int64_t ldy)
 {
-    kern_rmsnorm(m->k, &(struct kern_rmsnorm){.y = y, .x = x, .w = model_vec(m, param), .rows = t, .c = width, .ldx = ldx, .eps = LATENT_EPS});
+    kern_rmsnorm(m->k, &(struct kern_rmsnorm){.y = y, .x = x, .w = model_vec(m, param), .rows = t, .c = width, .ldx = ldx, .ldy = ldy, .eps = LATENT_EPS});
 }
 
-static void norm_back(const struct back *w, float *dx, const float *dy, const float *x, int param, int64_t width, int64_t ld)
+void model_latent_norm_back(const struct back *w, float *dx, const float *dy, const float *x, int param, int64_t width)
 {
+    int64_t ld = model_latent_cols(&w->m->conf).wide;
     kern_rmsnorm_bwd(w->m->k, &(struct kern_rmsnorm_bwd){.dx = dx, .dw = w->grads[param], .dy = dy, .x = x, .w = model_vec(w->m, param), .rows = w->t, .c = width, .ldx = ld,
                                                          .lddx = ld, .eps = LATENT_EPS});
 }
 
-/* Rotates the last d_rope of every head of q, and the shared key. */
-static void rotate(struct model *m, float *q, int64_t ldq, float *rope, int64_t ld_rope, int64_t t, int inverse)
+void model_latent_rotate(struct model *m, float *q, int64_t ldq, float *rope, int64_t t, int inverse)
 {
     const struct model_config *c = &m->conf;
     struct kern_rope r = {.x = q, .pos = m->a.pos, .cos_sin = m->rope, .t = t, .h = c->heads, .d = c->d_rope, .first = c->d_nope, .ldx = ldq, .head_stride = c->head_dim,
                           .interleaved = c->rope_interleaved, .inverse = inverse};
     kern_rope(m->k, &r);
-    r.x = rope, r.h = 1, r.first = 0, r.ldx = ld_rope, r.head_stride = c->d_rope;
+    r.x = rope, r.h = 1, r.first = 0, r.ldx = model_latent_cols(c).wide, r.head_stride = c->d_rope;
     kern_rope(m->k, &r);
 }
+
+void model_latent_queries(struct model *m, const struct layer *y, struct slot *s, int64_t t)
+{
+    const struct model_config *c = &m->conf;
+    struct latent_cols at = model_latent_cols(c);
+    if (c->q_lora) {
+        model_latent_norm(m, m->a.lat.cq, s->qkv, y->q_norm, t, c->q_lora, at.wide, 0);
+        model_linear(m, &y->q_b, s->q, m->a.lat.cq, NULL, t);
+    }
+    model_latent_rotate(m, s->q, c->q_lora ? c->heads * c->head_dim : at.wide, s->qkv + at.rope, t, 0);
+}
+
+void model_latent_queries_back(const struct back *b, const struct layer *y, struct slot *s, float *dq, const float *dckv)
+{
+    struct model *m = b->m;
+    const struct model_config *c = &m->conf;
+    struct latent_work *w = &m->a.lat;
+    struct latent_cols at = model_latent_cols(c);
+    float *dqkv = m->a.dqkv;
+    model_latent_rotate(m, dq, c->q_lora ? c->heads * c->head_dim : at.wide, dqkv + at.rope, b->t, 1);
+    model_latent_norm_back(b, dqkv + at.kv, dckv, s->qkv + at.kv, y->k_norm, c->kv_lora);
+    if (!c->q_lora)
+        return;
+    model_latent_norm(m, w->cq, s->qkv, y->q_norm, b->t, c->q_lora, at.wide, 0);
+    model_wgrad(b, &y->q_b, dq, w->cq, b->t);
+    model_dgrad(b, &y->q_b, w->dcq, dq, b->t, 0);
+    model_latent_norm_back(b, dqkv, w->dcq, s->qkv, y->q_norm, c->q_lora);
+}
+
+/* ---- expanded ------------------------------------------------------------------------------- */
 
 /* Keys and values of all heads from the slot's latents. */
 static void expand(struct model *m, const struct slot *s, int64_t t)
 {
     const struct model_config *c = &m->conf;
-    struct cols at = cols_of(c);
+    struct latent_cols at = model_latent_cols(c);
     kern_mla_kv(m->k, &(struct kern_mla_kv){.k = m->a.lat.k, .v = m->a.lat.v, .kv = s->kv, .rope = s->qkv + at.rope, .t = t, .h = c->heads, .dn = c->d_nope, .dr = c->d_rope,
                                             .dv = c->d_v, .ld_rope = at.wide});
 }
@@ -54,14 +79,10 @@ void model_latent_forward(struct model *m, const struct pass *p, int64_t l, stru
     const struct model_config *c = &m->conf;
     const struct layer *y = &m->layers[l];
     struct latent_work *w = &m->a.lat;
-    struct cols at = cols_of(c);
+    struct latent_cols at = model_latent_cols(c);
     int64_t t = p->b->n_tok, ldq = c->q_lora ? c->heads * c->head_dim : at.wide, ldk = c->heads * c->head_dim, ldv = c->heads * c->d_v;
-    if (c->q_lora) {
-        norm(m, w->cq, s->qkv, y->q_norm, t, c->q_lora, at.wide);
-        model_linear(m, &y->q_b, s->q, w->cq, NULL, t);
-    }
-    rotate(m, s->q, ldq, s->qkv + at.rope, at.wide, t, 0);
-    norm(m, w->ckv, s->qkv + at.kv, y->k_norm, t, c->kv_lora, at.wide);
+    model_latent_queries(m, y, s, t);
+    model_latent_norm(m, w->ckv, s->qkv + at.kv, y->k_norm, t, c->kv_lora, at.wide, 0);
     model_linear(m, &y->kv_b, s->kv, w->ckv, NULL, t);
     expand(m, s, t);
     if (p->step)
@@ -77,7 +98,7 @@ void model_latent_back(const struct back *b, const struct layer *y, struct slot 
     struct acts *a = &m->a;
     const struct model_config *c = &m->conf;
     struct latent_work *w = &a->lat;
-    struct cols at = cols_of(c);
+    struct latent_cols at = model_latent_cols(c);
     int64_t ldq = c->q_lora ? c->heads * c->head_dim : at.wide, ldk = c->heads * c->head_dim, ldv = c->heads * c->d_v;
     float *dq = c->q_lora ? w->dq : a->dqkv;
     expand(m, s, b->t);
@@ -87,15 +108,8 @@ void model_latent_back(const struct back *b, const struct layer *y, struct slot 
                                                 .ldo = ldv, .scale = model_attn_scale(c)});
     kern_mla_kv_bwd(m->k, &(struct kern_mla_kv_bwd){.dkv = w->dkv, .drope = a->dqkv + at.rope, .dk = w->dk, .dv = w->dv, .t = b->t, .h = c->heads, .d_n = c->d_nope, .d_r = c->d_rope,
                                                     .d_v = c->d_v, .ld_rope = at.wide});
-    rotate(m, dq, ldq, a->dqkv + at.rope, at.wide, b->t, 1);
-    norm(m, w->ckv, s->qkv + at.kv, y->k_norm, b->t, c->kv_lora, at.wide);
+    model_latent_norm(m, w->ckv, s->qkv + at.kv, y->k_norm, b->t, c->kv_lora, at.wide, 0);
     model_wgrad(b, &y->kv_b, w->dkv, w->ckv, b->t);
     model_dgrad(b, &y->kv_b, w->dckv, w->dkv, b->t, 0);
-    norm_back(b, a->dqkv + at.kv, w->dckv, s->qkv + at.kv, y->k_norm, c->kv_lora, at.wide);
-    if (!c->q_lora)
-        return;
-    norm(m, w->cq, s->qkv, y->q_norm, b->t, c->q_lora, at.wide);
-    model_wgrad(b, &y->q_b, dq, w->cq, b->t);
-    model_dgrad(b, &y->q_b, w->dcq, dq, b->t, 0);
-    norm_back(b, a->dqkv, w->dcq, s->qkv, y->q_norm, c->q_lora, at.wide);
+    model_latent_queries_back(b, y, s, dq, w->dckv);
 }

@@ -69,6 +69,15 @@ static void add_latent(struct model *m, int64_t l, struct layer *y)
     }
     y->k_norm = layer_param(m, l, "self_attn.kv_a_layernorm.weight", c->kv_lora, 1);
     add_linear(m, l, &y->kv_b, (const struct part[]){{"self_attn.kv_b_proj", c->heads * (c->d_nope + c->d_v)}}, 1, c->kv_lora, 0);
+    if (model_absorbed(m)) {
+        y->kv_b.uk = ARENA_NEW(&m->mem, struct kern_weight, c->heads);
+        y->kv_b.uv = ARENA_NEW(&m->mem, struct kern_weight, c->heads);
+        for (int64_t h = 0; h < c->heads; h++) {
+            enum kern_prec prec = m->opts.prec == KERN_FP8 ? KERN_BF16 : m->opts.prec; /* part of the attention core (N6) */
+            y->kv_b.uk[h] = (struct kern_weight){.n = c->kv_lora, .k = c->d_nope, .prec = prec};
+            y->kv_b.uv[h] = (struct kern_weight){.n = c->d_v, .k = c->kv_lora, .prec = prec};
+        }
+    }
     add_linear(m, l, &y->o, (const struct part[]){{"self_attn.o_proj", c->hidden}}, 1, c->heads * c->d_v, 0);
 }
 

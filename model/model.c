@@ -47,6 +47,11 @@ struct kern *model_kern(const struct model *m)
     return m->k;
 }
 
+const char *model_mla_name(const struct model *m)
+{
+    return !m->conf.kv_lora ? "none" : model_absorbed(m) ? "absorbed" : "expanded";
+}
+
 const struct model_param *model_params(const struct model *m, int64_t *n)
 {
     *n = m->n_params;

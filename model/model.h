@@ -66,7 +66,17 @@ double model_flops(const struct model_config *c, double n);
 
 struct model;
 
+/* Latent attention computes the same numbers in two orders, which differ in bits: everything of a run that carries a log-prob uses one.
+ *   expanded  keys and values of every head from the latent. Cache: heads (dn + dr + dv) numbers per token and layer; per query, key and
+ *             head 2 (dn + dr + dv) FLOP (V3: 640), and 2 kv_lora heads (dn + dv) per token (V3: 33.6 M) once, when it enters the cache
+ *   absorbed  queries through the key half of kv_b, outputs through its value half; all heads share one latent row. Cache: kv_lora + dr
+ *             numbers (V3: 576, 1/71 of expanded), rounded to bf16 where the linears are; per query, key and head
+ *             2 (2 kv_lora + dr) FLOP (V3: 2176, 3.4 x), and the same 2 kv_lora heads (dn + dv) per token
+ * Expanded is cheaper to train, absorbed to decode: a step reads each latent row once for all heads. */
+enum model_mla { MODEL_EXPANDED, MODEL_ABSORBED };
+
 struct model_opts {
+    enum model_mla mla;         /* of models with latent attention */
     enum kern_prec prec;        /* of the linears; embedding lookup, norms, router and attention run in f32; FP8: the head in bf16 */
     int train;                  /* 1: f32 masters are kept; 0: only what the forward reads */
     int recompute;              /* 1: the backward computes a layer's activations again from its input */
@@ -80,6 +90,8 @@ err_code model_create(struct kern *k, const struct model_config *c, uint64_t see
 void model_close(struct model *m);
 const struct model_config *model_conf(const struct model *m);
 struct kern *model_kern(const struct model *m);
+/* "absorbed", "expanded", or "none": the model has no latent attention. */
+const char *model_mla_name(const struct model *m);
 /* Another model of the same shape over the same packed weights, taken over as they are now, to be kept while m trains: the frozen reference.
  * Costs a copy of norms, biases and embedding table (bf16 where that is exact) now, and one of the packed weights at the first
  * model_refresh of m: its address space is taken now, its memory then. Has no masters: train = 0. */

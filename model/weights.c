@@ -8,13 +8,24 @@
 
 /* ---- memory ------------------------------------------------------------------------------- */
 
+static int64_t pack_room(const struct model *m, const struct kern_weight *w)
+{
+    return (kern_pack_bytes(m->k, w->n, w->k, w->prec) + 63) / 64 * 64;
+}
+
+/* Of a linear: one pack, or two per head. */
+static int64_t linear_room(const struct model *m, const struct linear *lin)
+{
+    return lin->uk ? m->conf.heads * (pack_room(m, lin->uk) + pack_room(m, lin->uv)) : pack_room(m, &lin->w);
+}
+
 static err_code packs_open(struct model *m, struct packs **out, struct err *e)
 {
     int64_t bytes = 0;
     for (int64_t i = 0; i < m->n_linears; i++) {
         struct linear *lin = m->linears[i];
         lin->pack_at = bytes;
-        bytes += (kern_pack_bytes(m->k, lin->w.n, lin->w.k, lin->w.prec) + 63) / 64 * 64;
+        bytes += linear_room(m, lin);
     }
     struct packs *p = calloc(1, sizeof *p);
     if (!p)
@@ -37,6 +48,23 @@ static void packs_drop(struct kern *k, struct packs *p)
     }
 }
 
+/* The heads' shares of kv_b: rows of its master, packs in its place. */
+static void bind_heads(struct model *m, struct linear *lin)
+{
+    const struct model_config *c = &m->conf;
+    char *at = (char *)m->packs->mem + lin->pack_at;
+    for (int64_t h = 0; h < c->heads; h++) {
+        struct kern_weight *uk = &lin->uk[h], *uv = &lin->uv[h];
+        const float *rows = lin->w.w ? lin->w.w + h * (c->d_nope + c->d_v) * c->kv_lora : NULL;
+        uk->w = rows;
+        uv->w = rows ? rows + c->d_nope * c->kv_lora : NULL;
+        uk->pack = at;
+        uv->pack = at + pack_room(m, uk);
+        at += pack_room(m, uk) + pack_room(m, uv);
+    }
+    lin->w.pack = NULL;
+}
+
 /* Points the linears at masters, biases and packs. */
 static void bind(struct model *m)
 {
@@ -47,6 +75,8 @@ static void bind(struct model *m)
         lin->w.w = m->params[lin->first].w;
         lin->w.pack = (char *)m->packs->mem + lin->pack_at;
         lin->bias = model_vec(m, lin->bias_first);
+        if (lin->uk)
+            bind_heads(m, lin);
     }
     for (int64_t l = 0; l < m->conf.layers; l++) {
         const struct mixture *x = m->layers[l].mix;
@@ -186,9 +216,34 @@ static err_code gather_rows(struct filler *w, const struct linear *lin, int64_t 
     return ERR_OK;
 }
 
+/* The rows of one head of kv_b (k: kv_lora), in backend memory. */
+static void pack_head(struct model *m, const struct linear *lin, int64_t h, const float *rows)
+{
+    kern_pack_turned(m->k, &lin->uk[h], rows);
+    kern_pack_rows(m->k, &lin->uv[h], rows + m->conf.d_nope * m->conf.kv_lora, 0, 0, m->conf.d_v);
+}
+
+static void pack(struct model *m, const struct linear *lin)
+{
+    for (int64_t h = 0; lin->uk && h < m->conf.heads; h++)
+        pack_head(m, lin, h, lin->uk[h].w);
+    if (!lin->uk)
+        kern_pack(m->k, &lin->w);
+}
+
+/* A step of the loop below: a head of kv_b, or rows of any other. */
+static void pack_some(struct filler *w, const struct linear *lin, int64_t first, int64_t rows)
+{
+    kern_put(w->m->k, w->dev, w->host, rows * lin->w.k * 4);
+    if (lin->uk)
+        pack_head(w->m, lin, first / rows, w->dev);
+    else
+        kern_pack_rows(w->m->k, &lin->w, w->dev, 0, first, rows);
+}
+
 static err_code pack_without_master(struct filler *w, const struct linear *lin)
 {
-    int64_t k = lin->w.k, step = w->room / k / PACK_ROWS * PACK_ROWS;
+    int64_t k = lin->w.k, step = lin->uk ? w->m->conf.d_nope + w->m->conf.d_v : w->room / k / PACK_ROWS * PACK_ROWS;
     struct hash_state *hash[MOST_PARTS] = {NULL};
     err_code rc = ERR_OK;
     assert(lin->n_parts <= MOST_PARTS);
@@ -197,10 +252,8 @@ static err_code pack_without_master(struct filler *w, const struct linear *lin)
     for (int64_t r = 0; r < lin->w.n && rc == ERR_OK; r += step) {
         int64_t rows = lin->w.n - r < step ? lin->w.n - r : step;
         rc = gather_rows(w, lin, r, rows, hash);
-        if (rc == ERR_OK) {
-            kern_put(w->m->k, w->dev, w->host, rows * k * 4);
-            kern_pack_rows(w->m->k, &lin->w, w->dev, 0, r, rows);
-        }
+        if (rc == ERR_OK)
+            pack_some(w, lin, r, rows);
     }
     for (int i = 0; i < lin->n_parts; i++)
         if (hash[i])
@@ -233,7 +286,7 @@ static err_code fill_all(struct filler *w)
     for (int64_t i = 0; i < m->n_linears; i++) {
         const struct linear *lin = m->linears[i];
         if (m->opts.train)
-            kern_pack(m->k, &lin->w);
+            pack(m, lin);
         else
             TRY(pack_without_master(w, lin));
     }
@@ -249,6 +302,8 @@ err_code model_fill(struct model *m, const struct model_fill *f, struct err *e)
     for (int64_t i = 0; i < m->n_linears; i++)
         if (m->linears[i]->w.k * PACK_ROWS > w.room)
             w.room = m->linears[i]->w.k * PACK_ROWS;
+    if ((m->conf.d_nope + m->conf.d_v) * m->conf.kv_lora > w.room)
+        w.room = (m->conf.d_nope + m->conf.d_v) * m->conf.kv_lora;
     void *dev;
     w.host = malloc((size_t)w.room * 4);
     w.sums = m->opts.train ? NULL : calloc((size_t)m->n_params, sizeof *w.sums);
@@ -276,7 +331,7 @@ void model_refresh(struct model *m)
         bind(m);
     }
     for (int64_t i = 0; i < m->n_linears; i++)
-        kern_pack(m->k, &m->linears[i]->w);
+        pack(m, m->linears[i]);
 }
 
 static int is_bf16(const float *v, int64_t n)
