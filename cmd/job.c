@@ -4,6 +4,7 @@
 
 #include "core/log.h"
 #include "core/stop.h"
+#include "train/train.h"
 
 struct flags {
     int resume;
@@ -52,6 +53,7 @@ int cmd_job_open(struct cmd_job *j, const char *job, const char *about, int argc
     }
     j->resume = f.resume;
     say_changed(&j->cfg, job);
+    j->cfg.model.mla = train_job_mla(&j->cfg, job); /* recorded as decided */
     stop_catch();
     return 0;
 }

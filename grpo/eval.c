@@ -175,7 +175,8 @@ static err_code open_alone(struct grpo *g, struct err *e)
     TRY(ckpt_model(c->model.path, j->from, e));
     TRY(store_open(c->data.store, STORE_WRITE, "hone eval", &j->store, e));
     TRY(tok_load(j->from, &j->tok, e));
-    TRY(model_open(j->k, j->from, &(struct model_opts){.prec = train_job_prec(c)}, &j->m, e));
+    struct model_opts how = train_job_model(c, "eval", 0);
+    TRY(model_open(j->k, j->from, &how, &j->m, e));
     TRY(grpo_open_parts(g, e));
     if (!g->has_held_out)
         return err_set(e, ERR_USAGE, "nothing to evaluate on; hint: eval.sources=NAME, or data.sources=NAME with data.heldout=0.1");

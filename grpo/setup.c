@@ -79,6 +79,12 @@ static void ref_folder(const struct grpo *g, int64_t step, char path[PATH_MAX])
     snprintf(path, PATH_MAX, "%s/ref_%08lld", g->c->train.dir, (long long)step);
 }
 
+static err_code open_frozen(struct grpo *g, const char *path, struct err *e)
+{
+    struct model_opts how = train_job_model(g->c, g->j.kind, 0);
+    return model_open(g->j.k, path, &how, &g->ref, e);
+}
+
 /* The reference as of a step: a folder of its own once it was synced, before that the model the run began with. */
 static err_code open_reference(struct grpo *g, struct err *e)
 {
@@ -93,7 +99,7 @@ static err_code open_reference(struct grpo *g, struct err *e)
     if (at == 0 && g->j.step_done == 0 && !g->c->grpo.ref_path[0])
         TRY(model_freeze(g->j.m, &g->ref, e)); /* shares the weights until the first update */
     else
-        TRY(model_open(g->j.k, path, &(struct model_opts){.prec = train_job_prec(g->c)}, &g->ref, e));
+        TRY(open_frozen(g, path, e));
     return ERR_OK;
 }
 

@@ -16,6 +16,17 @@ enum kern_prec train_job_prec(const struct cfg *c)
     return precs[cfg_index(c, "model.precision")];
 }
 
+const char *train_job_mla(const struct cfg *c, const char *job)
+{
+    return strcmp(c->model.mla, "auto") ? c->model.mla : !strcmp(job, "sft") ? "expanded" : "absorbed";
+}
+
+struct model_opts train_job_model(const struct cfg *c, const char *job, int train)
+{
+    return (struct model_opts){.mla = strcmp(train_job_mla(c, job), "absorbed") ? MODEL_EXPANDED : MODEL_ABSORBED, .prec = train_job_prec(c), .train = train,
+                               .recompute = train && c->model.recompute};
+}
+
 err_code train_job_kern(const struct cfg *c, struct kern **out, struct err *e)
 {
     static const enum kern_isa isas[] = {KERN_BEST, KERN_PORTABLE, KERN_AVX2, KERN_AVX512, KERN_AVX512BF16};
@@ -58,7 +69,8 @@ static err_code open_parts(struct train_job *j, struct err *e)
     TRY(ckpt_model(j->checkpoint[0] ? j->checkpoint : c->model.path, j->from, e));
     TRY(store_open(c->data.store, STORE_WRITE, who, &j->store, e));
     TRY(tok_load(j->from, &j->tok, e));
-    TRY(model_open(j->k, j->from, &(struct model_opts){.prec = train_job_prec(c), .train = 1, .recompute = c->model.recompute}, &j->m, e));
+    struct model_opts how = train_job_model(c, j->kind, 1);
+    TRY(model_open(j->k, j->from, &how, &j->m, e));
     if (j->resume) {
         int64_t id = 0;
         TRY(store_run_find(j->store, c->train.dir, &id, e));

@@ -45,6 +45,10 @@ struct train_job {
 };
 
 enum kern_prec train_job_prec(const struct cfg *c);
+/* model.mla of a job ("sft", "grpo", "eval") with auto decided: what is recorded with the run and may not change within it. */
+const char *train_job_mla(const struct cfg *c, const char *job);
+/* How a job opens its models: the policy (train 1) and the reference. */
+struct model_opts train_job_model(const struct cfg *c, const char *job, int train);
 /* Commit of the config file ("" = none), for the run's row; a repository that cannot be read is a warning. */
 void train_job_provenance(const struct cfg *c, char out[80]);
 /* Backend as device, isa and threads say. */

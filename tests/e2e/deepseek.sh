@@ -1,0 +1,57 @@
+# The failures to catch, on a DeepSeek-V3-shaped model: a rollout whose log-probs are not the trainer's in either form of latent attention;
+# a run that mixes the forms; a form that is not recorded.
+. tests/e2e_lib.sh
+small_world
+cat >v3.json <<'END'
+{"architectures":["DeepseekV3ForCausalLM"],"model_type":"deepseek_v3","vocab_size":400,"hidden_size":32,"intermediate_size":64,"moe_intermediate_size":16,
+ "num_hidden_layers":2,"first_k_dense_replace":1,"num_attention_heads":4,"num_key_value_heads":4,"q_lora_rank":16,"kv_lora_rank":16,"qk_nope_head_dim":8,
+ "qk_rope_head_dim":8,"v_head_dim":8,"n_routed_experts":8,"n_shared_experts":1,"num_experts_per_tok":2,"n_group":4,"topk_group":2,"norm_topk_prob":true,
+ "scoring_func":"sigmoid","topk_method":"noaux_tc","routed_scaling_factor":2.5,"hidden_act":"silu","max_position_embeddings":256,"initializer_range":0.06,
+ "rms_norm_eps":1e-6,"rope_theta":10000.0,"tie_word_embeddings":false,"torch_dtype":"float32"}
+END
+"$hone" model init v3.json v3 --seed 7 --tokenizer tok >/dev/null
+import_all hone.db
+
+refused() { # words, command...
+    words=$1
+    shift
+    rc=0
+    "$@" >out 2>err </dev/null || rc=$?
+    [ $rc -eq 2 ] || { cat err; fail "'$*' ended with $rc, not 2"; }
+    tail -1 err | grep -q -- "$words" || { cat err; fail "'$*' does not say '$words'"; }
+}
+value() { sqlite3 hone.db "SELECT sum(value) FROM metrics WHERE name = '$1' AND run = (SELECT max(id) FROM runs)"; }
+
+# rollout and score: the same log-probs in each form, other bits in the other
+head -4 rl.jsonl >prompts.jsonl
+for form in absorbed expanded; do
+    "$hone" rollout --model v3 --mla $form --samples 2 --max-tokens 20 <prompts.jsonl 2>/dev/null >s.$form || fail "rollout"
+    python3 - $form <<'END'
+import json, sys
+out = open("q." + sys.argv[1], "w")
+for line in open("s." + sys.argv[1]):
+    s = json.loads(line)
+    out.write(json.dumps({"id": 0, "ids": [5] + s["ids"], "n_prompt": 1}) + "\n")
+END
+    "$hone" score --model v3 --mla $form <q.$form >a.$form 2>/dev/null || fail "score"
+done
+"$hone" score --model v3 <q.absorbed >a.auto 2>/dev/null
+cmp -s a.auto a.absorbed || fail "score's form is not the absorbed one"
+"$hone" score --model v3 --mla expanded <q.absorbed >a.other 2>/dev/null
+cmp -s a.other a.absorbed && fail "the forms have the same bits: one of them is not computed"
+
+# a run has one form
+set -- "$hone" sft sft.lua model.path=v3 data.store=hone.db train.dir=sft train.steps=4
+"$@" 2>/dev/null || fail "sft"
+grep -q 'model.mla=expanded' sft/step_*4/hone/state.json || fail "the form of an SFT run is not recorded as expanded"
+refused "model.mla=expanded, now it is model.mla=absorbed" "$@" train.steps=4 model.mla=absorbed --resume
+refused "belongs to a run with model.mla=expanded" "$hone" score --model sft --mla absorbed
+
+for form in auto expanded; do
+    for precision in fp32 bf16 fp8; do
+        "$hone" grpo grpo.lua model.path=sft data.store=hone.db train.dir=grpo.$form.$precision model.mla=$form model.precision=$precision train.steps=2 eval.every=0 2>log || { cat log; fail "grpo"; }
+        [ "$(value differing_tokens)" = 0.0 ] || fail "$form $precision: $(value differing_tokens) tokens differ"
+        [ "$(value compared_tokens)" != 0.0 ] || fail "nothing was compared"
+    done
+done
+grep -q 'model.mla=absorbed' grpo.auto.fp32/step_*/hone/state.json || fail "the form of a GRPO run is not recorded as absorbed"
