@@ -89,6 +89,13 @@ static err_code parse_suite(const json_t *tests, struct arena *mem, struct code_
     return ERR_OK;
 }
 
+/* CPU time, so that a loaded machine changes no verdict; sleepers get three times that and two seconds. */
+void code_task_time_limit(struct code_task *t, double seconds)
+{
+    t->limits.cpu_ms = (int64_t)(seconds * 1000);
+    t->limits.wall_ms = 3 * t->limits.cpu_ms + 2000;
+}
+
 err_code code_task_parse(const json_t *o, const char *lang, struct arena *mem, struct code_task *t, struct err *e)
 {
     struct str kind, language = str_of(lang ? lang : "python");
@@ -104,18 +111,19 @@ err_code code_task_parse(const json_t *o, const char *lang, struct arena *mem, s
     TRY(json_opt_f64(o, "time_limit_s", &limit_s, e));
     if (!(limit_s > 0 && limit_s <= 3600))
         return err_set(e, ERR_DATA, "'time_limit_s' must be between 0 and 3600");
-    /* the limit is CPU time, so that a loaded machine changes no verdict; sleepers get twice that and a second */
-    t->limits.cpu_ms = (int64_t)(limit_s * 1000);
-    t->limits.wall_ms = 2 * t->limits.cpu_ms + 1000;
+    code_task_time_limit(t, limit_s);
     t->limits.stack_bytes = 256 << 20;
     t->compile_limits = sandbox_limits_default();
     t->compile_limits.wall_ms = 60000;
     t->compile_limits.cpu_ms = 30000;
-    if (json_object_get(o, "limits"))
-        TRY(sandbox_limits_json(&t->limits, json_object_get(o, "limits"), "", e));
+    const json_t *given = json_object_get(o, "limits");
+    if (given)
+        TRY(sandbox_limits_json(&t->limits, given, "", e));
     TRY(code_compare_parse(json_object_get(o, "compare"), &t->compare, e));
     if (str_eq(kind, STR("stdio"))) {
         t->kind = CODE_STDIO;
+        if (!given)
+            t->limits.mem_bytes = 4LL << 30; /* as the graders that such data come from: 4 GB or none */
         return parse_stdio(tests, mem, t, e);
     }
     if (str_eq(kind, STR("assert"))) {
@@ -226,8 +234,9 @@ static enum sandbox_verdict run_checker(struct code_case *c, const struct code_t
     struct sandbox_file f[] = {{STR("input.txt"), test->in}, {STR("expected.txt"), test->out}, {STR("output.txt"), got}};
     struct sandbox_job job = {.language = "python", .code = c->t->compare.checker, .files = f, .n_files = 3, .limits = sandbox_limits_default()};
     sandbox_run(c->w, &job, &r);
-    /* the checker is ours: whatever else it does is no judgement of the program */
-    enum sandbox_verdict v = r.verdict == SANDBOX_AC ? SANDBOX_AC : r.verdict == SANDBOX_RE && r.exit_code == 1 ? SANDBOX_WA : SANDBOX_IE;
+    /* the checker is ours: whatever else it does is no judgement of the program, and Python's own exit 1 is no "wrong" */
+    int crashed = str_find(sbuf_str(&r.err), STR("Traceback (most recent call last)"), 0) >= 0;
+    enum sandbox_verdict v = r.verdict == SANDBOX_AC ? SANDBOX_AC : r.verdict == SANDBOX_RE && r.exit_code == 1 && !crashed ? SANDBOX_WA : SANDBOX_IE;
     if (v == SANDBOX_IE)
         snprintf(why, (size_t)why_n, "the checker failed: %s %.80s", sandbox_verdict_name(r.verdict), r.sub);
     else if (v == SANDBOX_WA)

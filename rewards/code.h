@@ -72,6 +72,7 @@ struct code_task {
 /* Strings are borrowed from `o`, which the task keeps; tables live in mem. lang may be NULL (read from o). */
 err_code code_task_parse(const json_t *o, const char *lang, struct arena *mem, struct code_task *t, struct err *e);
 void code_task_release(struct code_task *t);
+void code_task_time_limit(struct code_task *t, double seconds); /* of CPU; wall time is 3 * seconds + 2 */
 
 struct code_program {
     const char *language;

@@ -43,6 +43,30 @@ static const char not_functions[] =
     " if while for switch return sizeof assert abs fabs main not and or pow sqrt floor ceil round min max string vector int float double issame "
     "static_cast const_cast to_string size catch defined ";
 
+/* Comments become blanks: an example in one is no code. Text in quotes stays as it is. */
+static struct str without_comments(struct arena *mem, struct str text)
+{
+    char *p = (char *)(uintptr_t)str_dup(mem, text).p, quote = 0;
+    for (int64_t i = 0; i < text.n; i++) {
+        if (quote) {
+            if (p[i] == '\\' && i + 1 < text.n)
+                i++;
+            else if (p[i] == quote || p[i] == '\n')
+                quote = 0;
+        } else if (p[i] == '"' || (p[i] == '\'' && !(i > 0 && isalnum((unsigned char)p[i - 1])))) { /* 1'000 is a number */
+            quote = p[i];
+        } else if (p[i] == '/' && i + 1 < text.n && (p[i + 1] == '/' || p[i + 1] == '*')) {
+            int block = p[i + 1] == '*';
+            p[i] = p[i + 1] = ' ';
+            for (i += 2; i < text.n && !(block ? p[i] == '*' && i + 1 < text.n && p[i + 1] == '/' : p[i] == '\n'); i++)
+                p[i] = p[i] == '\n' ? '\n' : ' ';
+            if (block && i + 1 < text.n)
+                p[i] = p[i + 1] = ' ';
+        }
+    }
+    return (struct str){p, text.n};
+}
+
 /* Where `name` stands followed by '(' in text, from `from` on; -1 when nowhere. */
 static int64_t find_call(struct str text, struct str name, int64_t from)
 {
@@ -203,9 +227,9 @@ static int find_decl(struct func *f, struct str text, int trusted)
 }
 
 /* Functions that the tests call and the program or prompt has: those are the ones under test. */
-static int find_funcs(const struct code_case *c, struct func out[FUNCS_MAX])
+static int find_funcs(const struct code_case *c, struct str prompt, struct func out[FUNCS_MAX])
 {
-    struct str t = c->t->test_code, code = c->p->code;
+    struct str t = without_comments(c->mem, c->t->test_code), code = without_comments(c->mem, c->p->code);
     int n = 0;
     for (int64_t i = 0; i < t.n && n < FUNCS_MAX; i++) {
         if (!is_word(t.p[i]) || (i > 0 && (is_word(t.p[i - 1]) || t.p[i - 1] == '.' || t.p[i - 1] == ':')) || isdigit((unsigned char)t.p[i]))
@@ -222,9 +246,9 @@ static int find_funcs(const struct code_case *c, struct func out[FUNCS_MAX])
         if (known || (find_decl(&own, t, 0) && str_find(str_sub(t, own.at, t.n), STR("{"), 0) >= 0 && own.decl.p + own.decl.n < t.p + t.n &&
                       str_starts(str_trim(str_sub(t, own.decl.p + own.decl.n - t.p, t.n)), STR("{"))))
             continue;
-        if (find_call(c->t->prompt, f.name, 0) < 0 && find_call(code, f.name, 0) < 0)
+        if (find_call(prompt, f.name, 0) < 0 && find_call(code, f.name, 0) < 0)
             continue;
-        if (find_decl(&f, c->t->prompt, 1)) {
+        if (find_decl(&f, prompt, 1)) {
             out[n++] = f;
         } else {
             f.at = -1;
@@ -238,19 +262,19 @@ static int find_funcs(const struct code_case *c, struct func out[FUNCS_MAX])
 }
 
 /* The prompt's code up to the function under test: includes, types, helpers. Nothing when the prompt is prose. */
-static struct str preamble(const struct code_case *c, const struct func *f, int n)
+static struct str preamble(struct str prompt, const struct func *f, int n)
 {
     int64_t at = -1;
     for (int i = 0; i < n; i++)
         if (f[i].at > at)
             at = f[i].at;
-    return at > 0 && str_find(c->t->prompt, STR("#include"), 0) >= 0 ? str_sub(c->t->prompt, 0, at) : (struct str){"", 0};
+    return at > 0 && str_find(prompt, STR("#include"), 0) >= 0 ? str_sub(prompt, 0, at) : (struct str){"", 0};
 }
 
 static int in_preamble(struct str pre, const struct func *f)
 {
     struct func g = {.name = f->name, .at = -1};
-    return find_decl(&g, pre, 1) && str_find(str_sub(pre, g.at, pre.n), STR("{"), 0) >= 0;
+    return find_decl(&g, pre, 1) && str_starts(str_trim(str_sub(pre, g.decl.p + g.decl.n - pre.p, pre.n)), STR("{"));
 }
 
 static void put_signature(struct sbuf *b, const struct func *f, const char *new_name, int index)
@@ -273,10 +297,10 @@ static void put_signature(struct sbuf *b, const struct func *f, const char *new_
     sbuf_addc(b, ')');
 }
 
-static struct str test_side(struct code_case *c, const struct func *f, int n)
+static struct str test_side(struct code_case *c, struct str prompt, const struct func *f, int n)
 {
     struct sbuf b;
-    struct str pre = preamble(c, f, n);
+    struct str pre = preamble(prompt, f, n);
     sbuf_init(&b, 16 << 20);
     sbuf_adds(&b, "#include <bits/stdc++.h>\n#include \"plain.hpp\"\n#include <sys/prctl.h>\n"
                   "static int hone_hidden = prctl(PR_SET_DUMPABLE, 0); /* the program starts later and may not look in */\n");
@@ -354,7 +378,8 @@ static void note_peer(struct code_case *c)
 void code_judge_cpp(struct code_case *c)
 {
     struct func f[FUNCS_MAX];
-    int n = find_funcs(c, f);
+    struct str prompt = without_comments(c->mem, c->t->prompt);
+    int n = find_funcs(c, prompt, f);
     struct sandbox_file header = {STR("plain.hpp"), str_of(code_plain_hpp)};
     const char *src[] = {"main.cpp", NULL};
     const char **build = code_build_argv(c->mem, str_printf(c->mem, "%.*s *.cpp", STR_ARG(c->t->compile.n ? c->t->compile : STR("-std=c++17 -O1"))), "/usr/bin/g++", src);
@@ -363,7 +388,7 @@ void code_judge_cpp(struct code_case *c)
         code_note(c, SANDBOX_CE, "the function under test is not there");
         return;
     }
-    struct sandbox_job peer = {.language = "cpp", .code = test_side(c, f, n), .files = &header, .n_files = 1, .build = build};
+    struct sandbox_job peer = {.language = "cpp", .code = test_side(c, prompt, f, n), .files = &header, .n_files = 1, .build = build};
     peer.compile = sandbox_limits_default(); /* the limits of the task are for the program: a busy machine must not fail the tests */
     peer.compile.wall_ms = 120000;
     peer.compile.cpu_ms = 60000;

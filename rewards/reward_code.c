@@ -83,10 +83,8 @@ static int parse(const struct code_reward *c, const json_t *item, struct arena *
         code_task_release(&j->task);
         return 0;
     }
-    if (!limits && !json_object_get(task, "time_limit_s")) {
-        j->task.limits.cpu_ms = (int64_t)(c->time_limit_s * 1000);
-        j->task.limits.wall_ms = 2 * j->task.limits.cpu_ms + 1000;
-    }
+    if (!limits && !json_object_get(task, "time_limit_s"))
+        code_task_time_limit(&j->task, c->time_limit_s);
     if (!limits)
         j->task.limits.mem_bytes = c->memory_bytes;
     return 1;

@@ -34,7 +34,7 @@ class Side:
     def __init__(self, rfd, wfd, module):
         self.r, self.w, self.module = rfd, wfd, module
         self.objects, self.ids = {}, {}
-        self.there = []   # references to the other side, weak by number only
+        self.there = {}   # what the other side handed over, by its number: the same object each time
 
     def recv(self):
         head = self.exact(4)
@@ -163,7 +163,9 @@ class Side:
             except KeyError:
                 raise NameError("name '%s' is not defined" % x) from None
         if tag == "g":
-            return Far(self, x)
+            if x not in self.there:
+                self.there[x] = Far(self, x)
+            return self.there[x]
         return dec_plain(tag, x, dec)
 
     def answer(self, msg):

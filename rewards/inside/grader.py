@@ -27,7 +27,7 @@ class Away:
 
     def __init__(self, rfd, wfd):
         self.r, self.w = rfd, wfd
-        self.mine = []
+        self.mine, self.mine_ids = [], {}
         self.mirrors = {}
         self.trusted = 0   # checks that rest on the program's own word
         self.suite = False
@@ -140,8 +140,12 @@ class Away:
             return {"o": v._remote}
         if t.__module__ == "numpy" and hasattr(v, "tolist"):
             return enc(v.tolist())
-        self.mine.append(v)
-        return {"g": len(self.mine) - 1}
+        # the same object is the same number, so that the program can find a callback it was given before
+        k = self.mine_ids.get(id(v))
+        if k is None:
+            k = self.mine_ids[id(v)] = len(self.mine)
+            self.mine.append(v)
+        return {"g": k}
 
     def dec(self, v, depth):
         t = type(v)
@@ -299,7 +303,12 @@ class Remote:
         return away.ask(["isinstance", [away.enc(v), away.enc(self)]]) is True
 
     def __repr__(self):
-        return "<%s of the program>" % object.__getattribute__(self, "_k")
+        away = object.__getattribute__(self, "_away")
+        try:
+            s = away.ask(["repr", [away.enc(self)]])
+        except Gone:  # repr is also for messages: the next question says that it is gone
+            s = None
+        return s if type(s) is str else "<%s of the program>" % object.__getattribute__(self, "_k")
 
     def __dir__(self):
         away = object.__getattribute__(self, "_away")
@@ -360,12 +369,10 @@ class Asserts(ast.NodeTransformer):
         self.n += 1
         text = "try:\n    __hone_checks.ok(0)\nexcept Exception as __hone_e:\n    __hone_checks.err(__hone_e)"
         new = ast.parse(text).body[0]
-        new.body[0].value.args[0] = node.test
         for x in ast.walk(new):
-            if not hasattr(x, "lineno") or x.lineno is None or x not in (node.test,):
-                if "lineno" in getattr(x, "_attributes", ()) and not any(x is y for y in ast.walk(node.test)):
-                    ast.copy_location(x, node)
-        return ast.fix_missing_locations(new)
+            ast.copy_location(x, node)
+        new.body[0].value.args[0] = node.test  # last: a condition may be a list of a hundred thousand numbers
+        return new
 
 
 def free_names(tree):
@@ -394,6 +401,18 @@ def free_names(tree):
     return called - used - defined, used - defined
 
 
+def shadowed(tree):
+    """Tests that call nothing but built-in functions are of a function with such a name, which is the program's and no other:
+    the one whose calls hold no further call and that every assert has. (With two such names the task must say entry_point.)"""
+    found = None
+    for n in ast.walk(tree):
+        if isinstance(n, ast.Assert):
+            names = {c.func.id for c in ast.walk(n.test) if isinstance(c, ast.Call) and isinstance(c.func, ast.Name)
+                     and not any(isinstance(x, ast.Call) for a in c.args for x in ast.walk(a))}
+            found = names if found is None else found & names
+    return found if found and len(found) == 1 else set()
+
+
 def prepare(text, entry):
     """Compiled tests, cached: (code, names called, names used, asserts, needs a call of check)."""
     key = text, entry
@@ -405,6 +424,8 @@ def prepare(text, entry):
     called, used = free_names(tree)
     if entry and entry in dir(builtins):
         called = called | {entry}
+    if not called and not used:
+        called = shadowed(tree)
     has_check = any(isinstance(n, ast.FunctionDef) and n.name == "check" for n in tree.body)
     calls_it = any(isinstance(n, ast.Expr) and isinstance(n.value, ast.Call) and getattr(n.value.func, "id", "") == "check" for n in ast.walk(tree))
     t = Asserts()
