@@ -9,21 +9,14 @@
 
 struct flags {
     struct cmd_model_flags model;
+    struct cmd_sampling_flags sampling;
     const char *system;
-    int64_t max_tokens, context, seed, top_k;
-    double temperature, top_p, min_p;
 };
 
 static const struct opt_def defs[] = {
     CMD_MODEL_FLAGS(struct flags, model),
     {"", "system", OPT_STR, offsetof(struct flags, system), "", 0, 0, NULL, "system message"},
-    {"", "max-tokens", OPT_INT, offsetof(struct flags, max_tokens), "512", 1, 1e7, NULL, "longest answer in tokens"},
-    {"", "context", OPT_INT, offsetof(struct flags, context), "0", 0, 1e9, NULL, "most tokens of the conversation; 0 = the model's, at most 4096"},
-    {"", "temperature", OPT_NUM, offsetof(struct flags, temperature), "0.7", 0, 100, NULL, "0 = greedy"},
-    {"", "top-k", OPT_INT, offsetof(struct flags, top_k), "0", 0, 1e9, NULL, "sample from the k likeliest tokens; 0 = off"},
-    {"", "top-p", OPT_NUM, offsetof(struct flags, top_p), "0.95", 1e-9, 1, NULL, "sample from the smallest set with this much probability"},
-    {"", "min-p", OPT_NUM, offsetof(struct flags, min_p), "0", 0, 1, NULL, "drop tokens below this share of the likeliest one's probability"},
-    {"", "seed", OPT_INT, offsetof(struct flags, seed), "0", 0, 9e15, NULL, "the same seed and words give the same answers"},
+    CMD_SAMPLING_FLAGS(struct flags, sampling, "0.7", "0.95", "512"),
 };
 
 struct chat {
@@ -60,7 +53,7 @@ static err_code answer(struct chat *c, struct arena mem, struct err *e)
     TRY(rc);
     const struct flags *f = c->f;
     struct rollout_prompt p = {.key = (uint64_t)json_array_size(c->messages), .ids = d.ids, .n = d.n, .samples = 1};
-    struct rollout_sampling s = {.temperature = f->temperature, .top_k = f->top_k, .top_p = f->top_p, .min_p = f->min_p, .max_tokens = f->max_tokens, .seed = (uint64_t)f->seed};
+    struct rollout_sampling s = cmd_sampling(&f->sampling);
     struct rollout_hooks hooks = {.text = print_piece};
     TRY(rollout_run(c->r, &p, 1, &s, &hooks, &mem, &out, NULL, e));
     printf("\n");
@@ -111,7 +104,7 @@ static err_code run(struct chat *c, struct err *e)
     o.model = c->m.path, o.tok = c->m.tok; /* a folder without a tokenizer is refused by the renderer */
     err_code rc = data_renderer_open(&o, &c->renderer, e);
     if (rc == ERR_OK)
-        rc = rollout_open(c->m.model, c->m.tok, &(struct rollout_opts){.seqs = 1, .context = c->f->context}, &c->r, e);
+        rc = rollout_open(c->m.model, c->m.tok, &(struct rollout_opts){.seqs = 1, .context = c->f->sampling.context}, &c->r, e);
     if (rc == ERR_OK)
         rc = talk(c, e);
     rollout_close(c->r);

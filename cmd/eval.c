@@ -7,7 +7,7 @@ int cmd_eval(int argc, char **argv)
     struct cmd_job j;
     struct grpo_eval_result r;
     struct err e = {0};
-    int done, code = cmd_job_open(&j, "eval",
+    int done, code = cmd_job_open(&j, "eval", 0,
                                   "Samples the problems of eval.sources (or the held-out side of data.sources) from model.path, scores them by reward.list and\n"
                                   "prints one figure per line. Problems, samples and verdicts go to the store as a run of kind eval.",
                                   argc, argv, &done);

@@ -10,7 +10,7 @@ int cmd_grpo(int argc, char **argv)
     struct cmd_job j;
     struct grpo_summary r;
     struct err e = {0};
-    int done, code = cmd_job_open(&j, "grpo",
+    int done, code = cmd_job_open(&j, "grpo", 1,
                                   "Group-relative policy optimisation of model.path on the prompt rows of data.sources, scored by reward.list. Every step\n"
                                   "counts the tokens whose log-prob in the trainer is not the one the rollout recorded; it must be 0. Keys: 'hone help config'.",
                                   argc, argv, &done);

@@ -34,15 +34,15 @@ static void say_changed(const struct cfg *c, const char *job)
     sbuf_release(&b);
 }
 
-int cmd_job_open(struct cmd_job *j, const char *job, const char *about, int argc, char **argv, int *done)
+int cmd_job_open(struct cmd_job *j, const char *job, int resumes, const char *about, int argc, char **argv, int *done)
 {
     char usage[96];
-    struct flags f;
+    struct flags f = {0};
     struct err e = {0};
     int n_words;
-    snprintf(usage, sizeof usage, "%s [CONFIG.lua] [section.key=value ...] [--resume]", job);
+    snprintf(usage, sizeof usage, "%s [CONFIG.lua] [section.key=value ...]%s", job, resumes ? " [--resume]" : "");
     arena_init(&j->mem, "config", 1 << 28);
-    int code = cmd_parse(&(struct cmd_flags){.usage = usage, .about = about, .defs = defs, .n = 1, .words_max = 4096}, &f, &j->mem, argc, argv, &n_words, done);
+    int code = cmd_parse(&(struct cmd_flags){.usage = usage, .about = about, .defs = defs, .n = resumes, .words_max = 4096}, &f, &j->mem, argc, argv, &n_words, done);
     if (!*done && load(j, job, n_words, argv, &e) != ERR_OK) {
         code = cmd_fail(&e);
         *done = 1;

@@ -11,8 +11,8 @@ struct cmd_job {
     int resume;
 };
 /* Reads flags, config and words, checks them for `job`, prints the keys that differ from their defaults and catches Ctrl-C.
- * *done: the caller returns the exit code (help or an error); then nothing is held. */
-int cmd_job_open(struct cmd_job *j, const char *job, const char *about, int argc, char **argv, int *done);
+ * resumes: it knows --resume. *done: the caller returns the exit code (help or an error); then nothing is held. */
+int cmd_job_open(struct cmd_job *j, const char *job, int resumes, const char *about, int argc, char **argv, int *done);
 void cmd_job_close(struct cmd_job *j);
 
 #endif

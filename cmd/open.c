@@ -6,6 +6,12 @@
 #include "core/par.h"
 #include "train/train.h"
 
+struct rollout_sampling cmd_sampling(const struct cmd_sampling_flags *f)
+{
+    return (struct rollout_sampling){.temperature = f->temperature, .top_k = f->top_k, .top_p = f->top_p, .min_p = f->min_p, .max_tokens = f->max_tokens,
+                                     .seed = (uint64_t)f->seed};
+}
+
 static int has_tokenizer(const char *dir)
 {
     char path[PATH_MAX + 32];

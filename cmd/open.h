@@ -7,6 +7,7 @@
 
 #include "cmd/cmd.h"
 #include "model/model.h"
+#include "rollout/rollout.h"
 #include "text/text.h"
 
 struct cmd_model_flags {
@@ -19,6 +20,21 @@ struct cmd_model_flags {
     {"", "mla", OPT_ENUM, offsetof(T, f.mla), "auto", 0, 0, "auto|absorbed|expanded", "form of latent attention; auto = that of the checkpoint's run, else absorbed"}, \
     {"", "backend", OPT_ENUM, offsetof(T, f.backend), "auto", 0, 0, "auto|cpu|ref|cuda", "where the kernels run"},                               \
     {"", "threads", OPT_INT, offsetof(T, f.threads), "0", 0, 256, NULL, "CPU threads; 0 = all this process may use"}
+
+/* How to sample. The defaults of a command: temperature t, top-p p, n tokens. */
+struct cmd_sampling_flags {
+    int64_t max_tokens, context, seed, top_k;
+    double temperature, top_p, min_p;
+};
+#define CMD_SAMPLING_FLAGS(T, f, t, p, n)                                                                                                        \
+    {"", "max-tokens", OPT_INT, offsetof(T, f.max_tokens), n, 1, 1e7, NULL, "longest sample in tokens"},                                         \
+    {"", "context", OPT_INT, offsetof(T, f.context), "0", 0, 1e9, NULL, "most tokens of prompt and sample; 0 = the model's, at most 4096"},      \
+    {"", "temperature", OPT_NUM, offsetof(T, f.temperature), t, 0, 100, NULL, "0 = greedy; log-probs are those of the distribution at this temperature"}, \
+    {"", "top-k", OPT_INT, offsetof(T, f.top_k), "0", 0, 1e9, NULL, "sample from the k likeliest tokens; 0 = off"},                              \
+    {"", "top-p", OPT_NUM, offsetof(T, f.top_p), p, 1e-9, 1, NULL, "sample from the smallest set with this much probability; 1 = off"},          \
+    {"", "min-p", OPT_NUM, offsetof(T, f.min_p), "0", 0, 1, NULL, "drop tokens below this share of the likeliest one's probability; 0 = off"},   \
+    {"", "seed", OPT_INT, offsetof(T, f.seed), "0", 0, 9e15, NULL, "the same seed and prompt give the same samples"}
+struct rollout_sampling cmd_sampling(const struct cmd_sampling_flags *f);
 
 struct cmd_model {
     char path[PATH_MAX];  /* the folder: --model, or the newest checkpoint in it */

@@ -11,25 +11,19 @@
 
 struct flags {
     struct cmd_model_flags model;
+    struct cmd_sampling_flags sampling;
     const char *stop;
-    int64_t samples, max_tokens, top_k, batch, context, seed;
-    double temperature, top_p, min_p;
+    int64_t samples, batch;
     int ignore_eos;
 };
 
 static const struct opt_def defs[] = {
     CMD_MODEL_FLAGS(struct flags, model),
     {"", "samples", OPT_INT, offsetof(struct flags, samples), "1", 1, 1e6, NULL, "samples of each prompt"},
-    {"", "max-tokens", OPT_INT, offsetof(struct flags, max_tokens), "256", 1, 1e7, NULL, "longest sample in tokens"},
-    {"", "temperature", OPT_NUM, offsetof(struct flags, temperature), "1", 0, 100, NULL, "0 = greedy; log-probs are those of the distribution at this temperature"},
-    {"", "top-k", OPT_INT, offsetof(struct flags, top_k), "0", 0, 1e9, NULL, "sample from the k likeliest tokens; 0 = off"},
-    {"", "top-p", OPT_NUM, offsetof(struct flags, top_p), "1", 1e-9, 1, NULL, "sample from the smallest set with this much probability"},
-    {"", "min-p", OPT_NUM, offsetof(struct flags, min_p), "0", 0, 1, NULL, "drop tokens below this share of the likeliest one's probability"},
+    CMD_SAMPLING_FLAGS(struct flags, sampling, "1", "1", "256"),
     {"", "stop", OPT_STR, offsetof(struct flags, stop), "", 0, 0, NULL, "a string that ends a sample"},
     {"", "ignore-eos", OPT_BOOL, offsetof(struct flags, ignore_eos), "false", 0, 0, NULL, "sample on behind the end-of-turn token"},
     {"", "batch", OPT_INT, offsetof(struct flags, batch), "32", 1, 65536, NULL, "samples that run at once; changes the time, never a bit"},
-    {"", "context", OPT_INT, offsetof(struct flags, context), "0", 0, 1e9, NULL, "most tokens of prompt and sample; 0 = the model's, at most 4096"},
-    {"", "seed", OPT_INT, offsetof(struct flags, seed), "0", 0, 9e15, NULL, "the same seed and prompt give the same samples"},
 };
 
 enum { LINES_AT_ONCE = 512, LINE_MAX_BYTES = 256 << 20 };
@@ -220,11 +214,11 @@ int cmd_rollout(int argc, char **argv)
         stop_catch();
         j.m = &m;
         j.stop = str_of(j.f.stop);
-        j.s = (struct rollout_sampling){.temperature = j.f.temperature, .top_k = j.f.top_k, .top_p = j.f.top_p, .min_p = j.f.min_p, .max_tokens = j.f.max_tokens,
-                                        .stop = &j.stop, .n_stop = j.stop.n > 0, .ignore_eos = j.f.ignore_eos, .seed = (uint64_t)j.f.seed};
+        j.s = cmd_sampling(&j.f.sampling);
+        j.s.stop = &j.stop, j.s.n_stop = j.stop.n > 0, j.s.ignore_eos = j.f.ignore_eos;
         err_code rc = cmd_model_open(&j.f.model, &m, &e);
         if (rc == ERR_OK) {
-            rc = rollout_open(m.model, m.tok, &(struct rollout_opts){.seqs = j.f.batch, .context = j.f.context}, &j.r, &e);
+            rc = rollout_open(m.model, m.tok, &(struct rollout_opts){.seqs = j.f.batch, .context = j.f.sampling.context}, &j.r, &e);
             if (rc == ERR_OK)
                 rc = run(&j, &e);
             rollout_close(j.r);

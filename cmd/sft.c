@@ -8,7 +8,7 @@ int cmd_sft(int argc, char **argv)
     struct cmd_job j;
     struct sft_result r;
     struct err e = {0};
-    int done, code = cmd_job_open(&j, "sft",
+    int done, code = cmd_job_open(&j, "sft", 1,
                                   "Supervised fine-tuning of model.path on data.sources of the store (see 'hone data import'). Checkpoints are Hugging Face\n"
                                   "folders under train.dir; the same config gives the same bytes, also after a kill and --resume. Keys: 'hone help config'.",
                                   argc, argv, &done);
