@@ -68,7 +68,7 @@ err_code cmd_data_open(struct data_flags *f, enum store_mode mode, struct arena 
 /* ---- import ------------------------------------------------------------------------------- */
 
 struct import_flags {
-    const char *store, *source, *format, *map;
+    const char *store, *source, *format, *map, *filter;
     int stop_at_bad, quiet;
 };
 
@@ -82,6 +82,7 @@ static const struct opt_def import_defs[] = {
 #undef X
      , "format of the rows; auto = told row by row"},
     {"", "map", OPT_STR, offsetof(struct import_flags, map), "", 0, 0, NULL, "other names of fields: prompt=question,completion=answer"},
+    {"", "filter", OPT_STR, offsetof(struct import_flags, filter), "", 0, 0, NULL, "Lua file with row(row): true = keep, false = leave out, a table = in its place"},
     {"", "stop-at-bad", OPT_BOOL, offsetof(struct import_flags, stop_at_bad), "false", 0, 0, NULL, "end at the first line that is no row"},
     {"", "quiet", OPT_BOOL, offsetof(struct import_flags, quiet), "false", 0, 0, NULL, "no progress line"},
 };
@@ -105,6 +106,8 @@ static void print_import(const char *path, const struct data_import_stats *st)
     for (int f = 1; f < DATA_N_FORMATS; f++)
         if (st->formats[f])
             printf(", %s %s", cmd_data_count(st->formats[f]), data_format_name((enum data_format)f));
+    if (st->left_out)
+        printf(", %s left out by the filter", cmd_data_count(st->left_out));
     if (st->resumed_at)
         printf(" (went on behind line %s)", cmd_data_count(st->resumed_at));
     printf("\n");
@@ -133,7 +136,7 @@ static int run_import(int argc, char **argv)
     stop_catch();
     if (store_open(f.store, STORE_WRITE, "hone data import", &s, &e) != ERR_OK)
         code = cmd_fail(&e);
-    struct data_import_opts o = {.source = f.source, .format = format_of(f.format), .map = f.map, .stop_at_bad = f.stop_at_bad, .quiet = f.quiet};
+    struct data_import_opts o = {.source = f.source, .format = format_of(f.format), .map = f.map, .filter = f.filter, .stop_at_bad = f.stop_at_bad, .quiet = f.quiet};
     for (int i = 0; s && i < n; i++) {
         struct data_import_stats st;
         struct err why = {0};

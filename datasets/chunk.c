@@ -101,12 +101,14 @@ void data_chunk_close(struct chunk_file *f)
     f->tail = NULL;
 }
 
-void data_chunk_init(struct chunk *c, enum data_format format, const struct data_map *map)
+void data_chunk_init(struct chunk *c, enum data_format format, const struct data_map *map, const struct data_filter *filter)
 {
     *c = (struct chunk){0};
     for (int i = 0; i < CHUNK_SLICES; i++) {
         data_reader_init(&c->slice[i].reader, format, map);
         sbuf_init(&c->slice[i].text, 1LL << 33);
+        sbuf_init(&c->slice[i].changed, 1LL << 31);
+        c->slice[i].filter = filter;
     }
 }
 
@@ -115,6 +117,7 @@ void data_chunk_release(struct chunk *c)
     for (int i = 0; i < CHUNK_SLICES; i++) {
         data_reader_release(&c->slice[i].reader);
         sbuf_release(&c->slice[i].text);
+        sbuf_release(&c->slice[i].changed);
         free(c->slice[i].rows);
     }
     free(c->element);
@@ -337,8 +340,13 @@ static struct chunk_row *new_row(struct chunk_slice *s)
 static void parse_row(struct chunk_slice *s, struct chunk_row *r, struct str line)
 {
     struct err why = {0};
+    enum data_filter_fate fate = FILTER_KEEP;
     err_code rc = line.n > ROW_MAX_BYTES ? err_set(&why, ERR_DATA, "row is longer than %d bytes", ROW_MAX_BYTES)
-                                         : data_read_row(&s->reader, line, &s->text, &r->info, &why);
+                  : s->filter            ? data_filter_row(s->filter, line, &fate, &s->changed, &why)
+                                         : ERR_OK;
+    r->left_out = rc == ERR_OK && fate == FILTER_LEAVE_OUT;
+    if (rc == ERR_OK && !r->left_out)
+        rc = data_read_row(&s->reader, fate == FILTER_CHANGED ? sbuf_str(&s->changed) : line, &s->text, &r->info, &why);
     r->bad = rc != ERR_OK;
     if (r->bad)
         sbuf_adds(&s->text, why.msg);

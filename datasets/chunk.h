@@ -3,6 +3,7 @@
 #ifndef HONE_DATASETS_CHUNK_H
 #define HONE_DATASETS_CHUNK_H
 
+#include "datasets/filter.h"
 #include "datasets/formats.h"
 
 enum { CHUNK_BYTES = 4 << 20, CHUNK_SLICES = 16, ROW_MAX_BYTES = 256 << 20 };
@@ -12,11 +13,12 @@ struct chunk_row {
     int64_t at;            /* byte of the file where the row begins */
     int64_t begin, n;      /* its body, or the reason why it is bad, in the slice's text */
     struct data_item_info info;
-    int bad;
+    int bad, left_out;
 };
 struct chunk_slice {
     struct data_reader reader;
-    struct sbuf text;
+    const struct data_filter *filter; /* borrowed; NULL = none */
+    struct sbuf text, changed;
     struct chunk_row *rows;
     int64_t n, cap;
     int64_t begin, end;    /* bytes of the chunk */
@@ -57,7 +59,7 @@ err_code data_chunk_open(struct chunk_file *f, const char *path, struct err *e);
 void data_chunk_seek(struct chunk_file *f, int64_t at, int64_t line);
 void data_chunk_close(struct chunk_file *f);
 
-void data_chunk_init(struct chunk *c, enum data_format format, const struct data_map *map);
+void data_chunk_init(struct chunk *c, enum data_format format, const struct data_map *map, const struct data_filter *filter);
 void data_chunk_release(struct chunk *c);
 /* Reads the next chunk and cuts it into slices; *more 0: the file is at its end. */
 err_code data_chunk_read(struct chunk_file *f, struct chunk *c, int *more, struct err *e);

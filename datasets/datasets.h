@@ -55,6 +55,7 @@ struct data_import_opts {
     const char *source;      /* name rows are found under; NULL = the file's name without folder and ending */
     enum data_format format; /* DATA_AUTO: told row by row */
     const char *map;         /* "prompt=question,completion=answer": field = field of the file; NULL = none */
+    const char *filter;      /* Lua file with row(row), see datasets/filter.h; NULL or "" = none */
     int stop_at_bad;         /* 1: a bad line ends the import (what came before it stays) */
     int quiet;               /* no progress line */
     int64_t commit_bytes;    /* bytes of the file between two commits, what a kill can cost; 0 = 96 MiB */
@@ -64,6 +65,7 @@ struct data_import_stats {
     int64_t added;                      /* new items */
     int64_t known;                      /* rows whose content was in the store already */
     int64_t bad;                        /* lines of the whole file that are not rows */
+    int64_t left_out;                   /* rows of the whole file that the filter left out */
     int64_t formats[DATA_N_FORMATS];    /* rows of each format, this call */
     int64_t resumed_at;                 /* lines an earlier, interrupted call had done */
     int already;                        /* 1: the whole file was in the store */

@@ -26,11 +26,12 @@ struct import {
     struct hash128 hash;
     int64_t mtime_ns;
     struct data_map map;
+    struct data_filter *filter;
     struct chunk_file file;
     int64_t row;              /* of files */
     int64_t next_item;
     int64_t at, line;         /* behind the last row stored */
-    int64_t rows, added, bad; /* of the file, earlier calls included */
+    int64_t rows, added, bad, left_out; /* of the file, earlier calls included */
     int64_t uncommitted;      /* bytes */
     int stop;                 /* a bad line under stop_at_bad */
     struct chunk chunk[3];
@@ -116,6 +117,7 @@ static err_code resume_file(struct import *im, struct store_query *q)
     im->rows = store_i64(q, 4);
     im->added = store_i64(q, 5);
     im->bad = store_i64(q, 6);
+    im->left_out = store_i64(q, 7);
     im->st->resumed_at = im->line;
     return ERR_OK;
 }
@@ -129,7 +131,7 @@ static err_code open_file_row(struct import *im)
     char blob[16];
     struct str hash = hash_blob(&im->hash, blob);
     TRY(source_id(im->s, im->st->source, &source, e));
-    TRY(store_query(im->s, &q, e, "SELECT id, done, bytes_done, lines_done, rows, added, bad FROM files"
+    TRY(store_query(im->s, &q, e, "SELECT id, done, bytes_done, lines_done, rows, added, bad, left_out FROM files"
                                   " WHERE source = ? AND path = ? AND superseded_at IS NULL AND hash = ? AND options = ?", "itbt",
                     source, im->path, hash.p, hash.n, im->options));
     int found = q.more;
@@ -186,6 +188,10 @@ static err_code store_row(struct import *im, const struct chunk_slice *s, const 
     im->st->lines++;
     if (r->bad)
         return store_bad(im, r->line, text);
+    if (r->left_out) {
+        im->left_out++;
+        return ERR_OK;
+    }
     TRY(add_item(im->s, &im->next_item, &r->info, text, &id, &added, im->e));
     im->rows++;
     im->added += added;
@@ -197,8 +203,8 @@ static err_code store_row(struct import *im, const struct chunk_slice *s, const 
 
 static err_code move_cursor(struct import *im)
 {
-    return store_exec(im->s, im->e, "UPDATE files SET bytes_done = ?, lines_done = ?, rows = ?, added = ?, bad = ? WHERE id = ?", "iiiiii",
-                      im->at, im->line, im->rows, im->added, im->bad, im->row);
+    return store_exec(im->s, im->e, "UPDATE files SET bytes_done = ?, lines_done = ?, rows = ?, added = ?, bad = ?, left_out = ? WHERE id = ?",
+                      "iiiiiii", im->at, im->line, im->rows, im->added, im->bad, im->left_out, im->row);
 }
 
 static err_code commit(struct import *im, int again)
@@ -367,11 +373,22 @@ static err_code run(struct import *im)
         return store_commit(im->s, im->e);
     TRY(commit(im, 1)); /* the file row exists before the first row, whatever happens */
     for (int i = 0; i < 3; i++)
-        data_chunk_init(&im->chunk[i], im->o->format, im->map.n ? &im->map : NULL);
+        data_chunk_init(&im->chunk[i], im->o->format, im->map.n ? &im->map : NULL, im->filter);
     err_code rc = import_rows(im);
     for (int i = 0; i < 3; i++)
         data_chunk_release(&im->chunk[i]);
     return rc;
+}
+
+/* What decides which rows a file's bytes become: another filter is another import. */
+static void describe_options(struct import *im)
+{
+    char filter[48] = "";
+    if (im->filter) {
+        struct hash128 h = data_filter_hash(im->filter);
+        snprintf(filter, sizeof filter, " filter=%016llx%016llx", (unsigned long long)h.hi, (unsigned long long)h.lo);
+    }
+    snprintf(im->options, sizeof im->options, "format=%s%s map=%s", data_format_name(im->o->format), filter, im->o->map ? im->o->map : "");
 }
 
 err_code data_import(struct store *s, const char *path, const struct data_import_opts *o, struct data_import_stats *st, struct err *e)
@@ -386,12 +403,14 @@ err_code data_import(struct store *s, const char *path, const struct data_import
     err_code rc = data_map_parse(im->o->map, &im->map, im->e);
     if (rc == ERR_OK && !realpath(path, im->path))
         rc = err_sys(im->e, ERR_IO, "cannot open '%s'", path);
+    if (rc == ERR_OK && im->o->filter && im->o->filter[0])
+        rc = data_filter_open(im->o->filter, &im->filter, im->e);
     if (rc == ERR_OK)
         rc = name_source(im);
     if (rc == ERR_OK)
         rc = data_chunk_open(&im->file, path, im->e);
     if (rc == ERR_OK) {
-        snprintf(im->options, sizeof im->options, "format=%s map=%s", data_format_name(im->o->format), im->o->map ? im->o->map : "");
+        describe_options(im);
         rc = run(im);
         if (rc != ERR_OK)
             store_rollback(s);
@@ -402,7 +421,9 @@ err_code data_import(struct store *s, const char *path, const struct data_import
         data_chunk_close(&im->file);
         if (rc == ERR_OK)
             rc = verdict(im);
+        st->left_out = im->left_out;
     }
+    data_filter_close(im->filter);
     free(im);
     return rc;
 }

@@ -35,16 +35,15 @@ err_code store_run_snapshot(struct store *s, int64_t id, int64_t *snapshot, stru
     return store_get(s, snapshot, 0, e, "SELECT ifnull(snapshot, 0) FROM runs WHERE id = ?", "i", id);
 }
 
-err_code store_run_resume(struct store *s, int64_t id, int64_t step_done, const char *config, const char *code,
-                          struct store_run *out, struct err *e)
+err_code store_run_resume(struct store *s, int64_t id, int64_t step_done, const struct store_run_info *now, struct store_run *out, struct err *e)
 {
     int64_t last;
     TRY(store_get(s, &last, 0, e, "SELECT max(attempt) FROM attempts WHERE run = ?", "i", id));
     if (last == 0)
         return err_set(e, ERR_DATA, "store '%s' has no run %lld", store_path(s), (long long)id);
     TRY(store_begin(s, e));
-    err_code rc = store_exec(s, e, "INSERT INTO attempts(run, attempt, first_step, pid, code, config) VALUES(?,?,?,?,?,?)", "iiiitt", id,
-                             last + 1, step_done > 0 ? step_done + 1 : (int64_t)0, (int64_t)getpid(), code ? code : "", config);
+    err_code rc = store_exec(s, e, "INSERT INTO attempts(run, attempt, first_step, pid, code, config, provenance) VALUES(?,?,?,?,?,?,?)", "iiiittt", id,
+                             last + 1, step_done > 0 ? step_done + 1 : (int64_t)0, (int64_t)getpid(), now->code ? now->code : "", now->config, now->provenance);
     if (rc == ERR_OK)
         rc = store_exec(s, e, "UPDATE runs SET status = NULL, why = NULL, ended_at = NULL WHERE id = ?", "i", id);
     if (rc == ERR_OK)

@@ -88,5 +88,9 @@ static const char run_tables[] =
     "CREATE VIEW pass_rates AS SELECT run, item, purpose, count(*) AS samples, avg(reward) AS mean_reward"
     " FROM rollouts WHERE used = 1 AND item IS NOT NULL GROUP BY run, item, purpose;";
 
-const char *const store_schema[] = {data_tables, run_tables};
+/* What version 3 added: rows that an import's filter left out; the commit that a resumed part of a run was made at. */
+static const char filter_columns[] = "ALTER TABLE files ADD COLUMN left_out INTEGER NOT NULL DEFAULT 0;"
+                                     "ALTER TABLE attempts ADD COLUMN provenance TEXT;";
+
+const char *const store_schema[] = {data_tables, run_tables, filter_columns};
 const int store_schema_version = sizeof store_schema / sizeof *store_schema;

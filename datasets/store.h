@@ -98,9 +98,9 @@ struct store_run_info {
 err_code store_run_begin(struct store *s, const struct store_run_info *info, struct store_run *out, struct err *e);
 /* The latest run of that name; *id 0 when there is none. */
 err_code store_run_find(struct store *s, const char *name, int64_t *id, struct err *e);
-/* Goes on behind step_done (0: from the start). config NULL: unchanged. ERR_DATA: no such run. */
-err_code store_run_resume(struct store *s, int64_t id, int64_t step_done, const char *config, const char *code,
-                          struct store_run *out, struct err *e);
+/* Goes on behind step_done (0: from the start). now: config (NULL = unchanged), code and provenance of this part; the rest is not
+ * read. ERR_DATA: no such run. */
+err_code store_run_resume(struct store *s, int64_t id, int64_t step_done, const struct store_run_info *now, struct store_run *out, struct err *e);
 /* status: "done", "stopped" (Ctrl-C) or "failed"; a run that was killed has none. why may be NULL. */
 err_code store_run_end(struct store_run *r, const char *status, const char *why, struct err *e);
 err_code store_run_snapshot(struct store *s, int64_t id, int64_t *snapshot, struct err *e);

@@ -6,7 +6,8 @@ set -u
 cd "$(dirname "$0")/.."
 B=${B:-build} HONE=${HONE:-$PWD/hone} ONLY=${ONLY:-} SAN=${SAN:-}
 export B HONE SAN HONE_CASES="${HONE_CASES:-$PWD/../shared/cases}"
-export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:detect_stack_use_after_return=1}" UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}" TSAN_OPTIONS="${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}"
+export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:detect_stack_use_after_return=1}" UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}" TSAN_OPTIONS="${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1:die_after_fork=0}"
+# die_after_fork=0: the kill tests fork behind the pool and start threads in the child
 # AddressSanitizer's frames are several times as large; recursion is bounded by depth, not by the stack
 [ "$SAN" != address ] || ulimit -s 65536
 limit=${TEST_LIMIT_S:-300}

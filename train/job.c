@@ -111,7 +111,7 @@ static err_code read_cursor(struct train_job *j, struct err *e)
     return ERR_OK;
 }
 
-static err_code resume_run(struct train_job *j, struct err *e)
+static err_code resume_run(struct train_job *j, const struct store_run_info *now, struct err *e)
 {
     struct ckpt_info info;
     int64_t id = 0;
@@ -125,7 +125,7 @@ static err_code resume_run(struct train_job *j, struct err *e)
     TRY(store_run_find(j->store, j->c->train.dir, &id, e));
     if (!id)
         return err_set(e, ERR_DATA, "store '%s' has no run '%s'; hint: data.store names the store that the run began with", j->c->data.store, j->c->train.dir);
-    return store_run_resume(j->store, id, j->step_done, j->config.p, HONE_VERSION, &j->run, e);
+    return store_run_resume(j->store, id, j->step_done, now, &j->run, e);
 }
 
 void train_job_provenance(const struct cfg *c, char out[80])
@@ -150,13 +150,13 @@ err_code train_job_start(struct train_job *j, int64_t steps, int64_t snapshot, s
     j->t.code = str_of(HONE_VERSION);
     if (j->resume && !j->checkpoint[0])
         TRY(store_run_find(j->store, c->train.dir, &known, e));
+    train_job_provenance(c, commit);
+    struct store_run_info info = {.kind = j->kind, .name = c->train.dir, .config = j->config.p, .code = HONE_VERSION, .provenance = commit,
+                                  .seed = c->seed, .snapshot = snapshot};
     if (j->resume && (j->checkpoint[0] || known)) {
-        TRY(resume_run(j, e));
+        TRY(resume_run(j, &info, e));
         log_info(j->kind, "goes on behind step %lld", (long long)j->step_done);
     } else {
-        train_job_provenance(c, commit);
-        struct store_run_info info = {.kind = j->kind, .name = c->train.dir, .config = j->config.p, .code = HONE_VERSION, .provenance = commit,
-                                      .seed = c->seed, .snapshot = snapshot};
         TRY(store_run_begin(j->store, &info, &j->run, e));
     }
     j->started = 1;

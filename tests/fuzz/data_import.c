@@ -49,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct err e = {0};
     if (!c) {
         c = malloc(sizeof *c);
-        data_chunk_init(c, DATA_AUTO, NULL);
+        data_chunk_init(c, DATA_AUTO, NULL, NULL);
     }
     int fd = memfd_create("rows", MFD_CLOEXEC);
     if (fd < 0 || write(fd, data, size) != (ssize_t)size)

@@ -65,6 +65,52 @@ static void formats_are_told_apart(void **state)
     expect("{\"text\":\"t\\u00e9 \\ud83d\\ude00 \\/ \\ud800 \\u0007\"}", DATA_text, "text", "{\"text\":\"t\xC3\xA9 \xF0\x9F\x98\x80 / \\ud800 \\u0007\"}");
 }
 
+/* Left out, changed, kept as spelled, failed; another filter takes the place of the first. */
+static void a_filter_decides(void **state)
+{
+    (void)state;
+    struct data_import_stats st;
+    struct err why = {0};
+    struct store *s = fresh_store("f.db");
+    char lines[512], rows[400];
+    const char *path = strdup(write_file("f.jsonl", "{\"question\":\"a\",\"answer\":\"1\",\"x\":1.50}\n{\"question\":\"drop\",\"answer\":\"2\"}\n"
+                                                    "{\"question\":\"c\",\"answer\":\"3\"}\n{\"question\":\"fail\",\"answer\":\"4\"}\n"));
+    const char *filter = strdup(write_file("f.lua", "n = 0\nfunction row(r) n = n + 1 if n > 1 then error('a state that was used before') end\n"
+                                                    "if r.question == 'drop' then return false end if r.question == 'fail' then return r.none.x end\n"
+                                                    "if r.question == 'c' then return { prompt = 'C', completion = 'D' } end return true end"));
+    struct data_import_opts o = {.quiet = 1, .filter = filter};
+    assert_int_equal(data_import(s, path, &o, &st, &why), ERR_DATA);
+    assert_int_equal(st.added, 2);
+    assert_int_equal(st.left_out, 1);
+    assert_int_equal(st.bad, 1);
+    assert_non_null(strstr(why.msg, "f.jsonl:4: "));
+    assert_non_null(strstr(why.msg, "f.lua:3"));
+    struct store_query q;
+    lines[0] = 0;
+    MUST(store_query(s, &q, e, "SELECT line || ' ' || kind || ' ' || body || '|' FROM rows ORDER BY line", ""));
+    while (q.more) {
+        snprintf(rows, sizeof rows, "%.*s", STR_ARG(store_str(&q, 0)));
+        strncat(lines, rows, sizeof lines - strlen(lines) - 1);
+        MUST(store_next(&q, e));
+    }
+    assert_string_equal(lines, "1 prompt {\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"answer\":\"1\",\"meta\":{\"x\":1.50}}|"
+                               "3 chat {\"messages\":[{\"role\":\"user\",\"content\":\"C\"},{\"role\":\"assistant\",\"content\":\"D\"}]}|");
+    data_import(s, path, &o, &st, NULL);
+    assert_true(st.already);
+    assert_int_equal(st.left_out, 1);
+    write_file("f.lua", "function row(r) return r.question ~= 'a' end");
+    MUST(data_import(s, path, &o, &st, e));
+    MUST(store_query(s, &q, e, "SELECT count(*), min(line) FROM rows", ""));
+    assert_int_equal(store_i64(&q, 0), 3);
+    assert_int_equal(store_i64(&q, 1), 2);
+    store_end(&q);
+    write_file("f.lua", "function rows(r) end");
+    assert_int_equal(data_import(s, path, &o, &st, &why), ERR_USAGE);
+    store_close(s);
+    free((void *)(uintptr_t)path);
+    free((void *)(uintptr_t)filter);
+}
+
 /* A body is itself a row of the same item: export and import again give the same content. */
 static void bodies_are_rows(void **state)
 {
@@ -566,7 +612,8 @@ int main(void)
     if (!mkdtemp(work_dir))
         return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(formats_are_told_apart), cmocka_unit_test(bodies_are_rows), cmocka_unit_test(bad_lines_are_named),
+        cmocka_unit_test(formats_are_told_apart),
+        cmocka_unit_test(a_filter_decides), cmocka_unit_test(bodies_are_rows), cmocka_unit_test(bad_lines_are_named),
         cmocka_unit_test(again_adds_nothing), cmocka_unit_test(map_and_forced_formats), cmocka_unit_test(arrays_and_odd_files),
         cmocka_unit_test(stops_at_bad), cmocka_unit_test(threads_give_the_same_rows), cmocka_unit_test(killed_at_every_write),
         cmocka_unit_test(disk_full_and_read_errors), cmocka_unit_test(snapshots_split_and_exclude), cmocka_unit_test(walk_is_fair),

@@ -165,12 +165,12 @@ static void resume_gives_the_same_rows(void **state)
     info.name = "out/b";
     MUST(store_run_begin(s, &info, &r, e));
     write_steps(&r, 0, 3);            /* killed before the first checkpoint */
-    MUST(store_run_resume(s, r.id, 0, NULL, "t", &r, e));
+    MUST(store_run_resume(s, r.id, 0, &(struct store_run_info){.config = NULL, .code = "t", .provenance = "c0"}, &r, e));
     write_steps(&r, 0, 13);           /* checkpoint at 10 */
-    MUST(store_run_resume(s, r.id, 10, NULL, "t", &r, e));
+    MUST(store_run_resume(s, r.id, 10, &(struct store_run_info){.config = NULL, .code = "t", .provenance = "c10"}, &r, e));
     write_steps(&r, 11, 12);          /* killed again, twice */
-    MUST(store_run_resume(s, r.id, 10, "x=2", "t", &r, e));
-    MUST(store_run_resume(s, r.id, 10, NULL, "t", &r, e));
+    MUST(store_run_resume(s, r.id, 10, &(struct store_run_info){.config = "x=2", .code = "t", .provenance = "c10"}, &r, e));
+    MUST(store_run_resume(s, r.id, 10, &(struct store_run_info){.config = NULL, .code = "t", .provenance = "c10"}, &r, e));
     write_steps(&r, 11, 20);
     MUST(store_run_end(&r, "done", NULL, e));
     int64_t found = 0;
@@ -188,8 +188,9 @@ static void resume_gives_the_same_rows(void **state)
     sbuf_release(&b);
     /* nothing was deleted: 4 + 14 + 2 + 10 steps were done for it */
     assert_int_equal(count(s, "SELECT count(*) FROM steps_all WHERE run = 2"), 30);
+    assert_int_equal(count(s, "SELECT count(*) FROM attempts WHERE run = 2 AND attempt > 2 AND provenance = 'c10'"), 3);
     struct err w = {0};
-    assert_int_equal(store_run_resume(s, 99, 1, NULL, "t", &r, &w), ERR_DATA);
+    assert_int_equal(store_run_resume(s, 99, 1, &(struct store_run_info){.config = NULL, .code = "t", .provenance = "c1"}, &r, &w), ERR_DATA);
     store_close(s);
 }
 
