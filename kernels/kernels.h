@@ -91,7 +91,7 @@ void kern_unpack_fp8(struct kern *k, const struct kern_weight *w, uint8_t *codes
 #define KERN_OPS(X)                                                                                            \
     X(linear) X(linear_dgrad) X(linear_wgrad) X(rmsnorm) X(rmsnorm_bwd) X(rope) X(attn) X(attn_bwd) X(kv_write) \
     X(swiglu) X(swiglu_bwd) X(add) X(embed) X(embed_bwd) X(head) X(head_bwd) X(logits) X(logp)                   \
-    X(route) X(route_bwd) X(moe_sum) X(moe_dot) X(moe_scale) X(mla_kv) X(mla_kv_bwd)       \
+    X(route) X(route_bwd) X(route_balance) X(moe_sum) X(moe_dot) X(moe_scale) X(mla_kv) X(mla_kv_bwd)       \
     X(heads) X(heads_dgrad) X(heads_wgrad) X(copy)                                         \
     X(group) X(group_dgrad) X(group_wgrad) X(quant) X(dequant)
 
@@ -124,6 +124,7 @@ struct kern_linear_wgrad {
     const float *dy, *x;
     int64_t m, n, k, lddy, ldx;
     enum kern_prec prec;
+    int pow2_dy, pow2_x;            /* FP8: the scales of dy, of x are powers of two */
 };
 
 /* y[t,c] = x[t,c] rstd[t] w[c],  rstd = 1 / sqrt(mean_c x^2 + eps);  one rounding. Also per head: rows = T * H, c = D.
@@ -302,6 +303,19 @@ struct kern_route_bwd {
     int softmax, normalise;
     float scale;
 };
+/* Sequence-wise balance loss, through the scores. Of a sequence of T tokens, with p_t = score_t / sum(score_t) (softmax: score_t):
+ *   f_i = e / (top_k T) #{t : i among the top_k best score_t};   P_i = mean_t p_ti;   loss = sum_i f_i P_i   (1 when all are alike)
+ * The choice here is that of the plain scores: without bias and groups, ties to the lowest expert. f takes no gradient.
+ *   loss[t] = sum_i f_i p_ti, so that a sequence's is the mean of its tokens';   dz[t] += coef dloss[t]/dz[t]   (dz NULL: not wanted)
+ * src: DeepSeek-V3 section 2.1.2, eq. 17-20. det: as a row op, given the sequence; sums ascend over experts. */
+struct kern_route_balance {
+    float *dz, *loss;          /* [t, e]; [t] */
+    const float *score;
+    const int32_t *cu;         /* [n_seq + 1] host */
+    int64_t n_seq, e, top_k;
+    int softmax;
+    float coef;
+};
 /* y[t] = sum_j weight[t,j] x[row_of[t,j]] (+ a[t]) (+ b[t]), j ascending, product then sum, a and b last. weight NULL: 1. y may be b. */
 struct kern_moe_sum {
     float *y;
@@ -348,6 +362,7 @@ struct kern_group_wgrad {
     const int32_t *first;
     int64_t n_experts, n, k, lddy, ldx;
     enum kern_prec prec;
+    int pow2_dy, pow2_x;
 };
 
 /* ---- latent attention ----------------------------------------------------------------------- */

@@ -47,11 +47,23 @@ static inline float group_worth(const float *b, int64_t n, int best_two)
     return !best_two ? one : n > 1 ? one + two : one;
 }
 
+/* Marks the top_k best of b, ties to the lowest. */
+static inline void take_best(const float *b, int64_t n, int64_t top_k, unsigned char *taken)
+{
+    memset(taken, 0, (size_t)n);
+    for (int64_t j = 0; j < top_k; j++) {
+        int64_t at = -1;
+        for (int64_t e = 0; e < n; e++)
+            if (!taken[e] && (at < 0 || b[e] > b[at] || (isnan(b[at]) && !isnan(b[e]))))
+                at = e;
+        taken[at] = 1;
+    }
+}
+
 /* b (scratch [e]) and worth (scratch [groups]) for one token; marks taken[e]. */
 static inline void route_choose(const struct kern_route *a, float *b, float *worth, unsigned char *taken)
 {
     const int64_t per = a->e / a->groups;
-    memset(taken, 0, (size_t)a->e);
     if (a->groups > 1) {
         for (int64_t g = 0; g < a->groups; g++)
             worth[g] = group_worth(b + g * per, per, !a->softmax);
@@ -63,13 +75,7 @@ static inline void route_choose(const struct kern_route *a, float *b, float *wor
             for (int64_t i = 0; !isnan(worth[g]) && i < per; i++)
                 b[g * per + i] = -INFINITY;
     }
-    for (int64_t j = 0; j < a->top_k; j++) {
-        int64_t at = -1;
-        for (int64_t e = 0; e < a->e; e++)
-            if (!taken[e] && (at < 0 || b[e] > b[at] || (isnan(b[at]) && !isnan(b[e]))))
-                at = e;
-        taken[at] = 1;
-    }
+    take_best(b, a->e, a->top_k, taken);
 }
 
 static inline void route_row(const struct kern_route *a, int64_t t, float *b, float *worth, unsigned char *taken)
@@ -106,6 +112,33 @@ static inline void route_bwd_row(const struct kern_route_bwd *a, int64_t t)
         dot += dz[e] * s[e];
     for (int64_t e = 0; e < a->e; e++)
         dz[e] = a->softmax ? s[e] * (dz[e] - dot) : dz[e] * (s[e] * (1.f - s[e]));
+}
+
+/* f (scratch [e]) and taken (scratch [e]) for sequence s. */
+static inline void route_balance_seq(const struct kern_route_balance *a, int64_t s, float *f, unsigned char *taken)
+{
+    const int64_t from = a->cu[s], to = a->cu[s + 1];
+    for (int64_t e = 0; e < a->e; e++)
+        f[e] = 0;
+    for (int64_t t = from; t < to; t++) {
+        take_best(a->score + t * a->e, a->e, a->top_k, taken);
+        for (int64_t e = 0; e < a->e; e++)
+            f[e] += taken[e]; /* whole numbers: exact */
+    }
+    for (int64_t e = 0; e < a->e; e++)
+        f[e] *= (float)a->e / (float)(a->top_k * (to - from));
+    for (int64_t t = from; t < to; t++) {
+        const float *score = a->score + t * a->e;
+        float sum = 0, dot = 0;
+        for (int64_t e = 0; e < a->e; e++)
+            sum += score[e], dot += f[e] * score[e];
+        float whole = a->softmax ? 1 : sum + 1e-20f;
+        a->loss[t] = dot /= whole;
+        for (int64_t e = 0; a->dz && e < a->e; e++) {
+            float ds = a->coef * (f[e] - dot) / whole;
+            a->dz[t * a->e + e] += ds * (a->softmax ? score[e] : score[e] * (1.f - score[e]));
+        }
+    }
 }
 
 static inline void moe_sum_row(const struct kern_moe_sum *a, int64_t t)

@@ -54,6 +54,8 @@ void model_absorbed_forward(struct model *m, const struct pass *p, int64_t l, st
     kern_attn(m->k, &(struct kern_attn){.o = s->lat_o, .lse = p->keep ? s->lse : NULL, .q = w->qa, .kv = model_kv_of(m, p, l, w->lat, wide, w->lat, wide), .cu_q = p->b->cu_seqlens,
                                         .kv_len = p->step ? p->step->kv_len : m->a.kv_len, .n_seq = p->b->n_seq, .hq = c->heads, .hkv = 1, .dk = wide, .dv = c->kv_lora,
                                         .ldq = c->heads * wide, .ldo = c->heads * c->kv_lora, .scale = model_attn_scale(c)});
+    if (p->keep)
+        model_keep(m, &s->lat_o_kept, s->lat_o, t, c->heads * c->kv_lora, KERN_E5M6);
     kern_heads(m->k, &(struct kern_heads){.y = s->o, .x = s->lat_o, .w = y->kv_b.uv, .t = t, .h = c->heads, .ldx = c->heads * c->kv_lora, .ldy = c->heads * c->d_v,
                                           .x_head = c->kv_lora, .y_head = c->d_v});
 }
@@ -94,6 +96,8 @@ void model_absorbed_back(const struct back *b, const struct layer *y, struct slo
     struct latent_work *w = &a->lat;
     int64_t wide = width(c), t = b->t;
     float *dq = c->q_lora ? w->dq : a->dqkv;
+    model_take(m, s->lat_o, &s->lat_o_kept, t, c->heads * c->kv_lora, KERN_E5M6);
+    model_latent_queries_again(m, y, s, t);
     values_back(b, y, s);
     make_latents(m, y, s, t);
     absorb(m, y, s, t);

@@ -23,27 +23,60 @@ static float *take_f32(struct plan *p, int64_t n)
 
 enum { MOST_LOGIT_ROWS = 64 };
 
-/* The buffers that a layer fills; x_in apart. Dense layers and mixtures have different ones: shared slots have both. */
-static void plan_slot(struct plan *p, const struct model *m, int64_t t, int dense, int mixture, struct slot *s)
+static struct narrow take_narrow(struct plan *p, int64_t rows, int64_t c, enum kern_narrow format)
+{
+    struct narrow n = {take(p, rows * kern_narrow_bytes(c, format), 1), NULL};
+    n.scale = take_f32(p, rows * ((c + 127) / 128));
+    return n;
+}
+
+/* Which of a slot's buffers: dense layers and mixtures have different ones. */
+struct kinds {
+    int dense, mixture;
+};
+
+/* The wide buffers of a layer, which FP8 keeps in few bits. */
+static void plan_wide(struct plan *p, const struct model *m, int64_t t, struct kinds k, struct slot *s)
+{
+    const struct model_config *c = &m->conf;
+    s->q = c->q_lora ? take_f32(p, t * c->heads * c->head_dim) : NULL;
+    s->kv = c->kv_lora && !model_absorbed(m) ? take_f32(p, t * c->heads * (c->d_nope + c->d_v)) : NULL;
+    s->lat_o = model_absorbed(m) ? take_f32(p, t * c->heads * c->kv_lora) : NULL;
+    s->o = take_f32(p, t * model_o_width(c));
+    if (k.dense)
+        s->gu = take_f32(p, t * 2 * c->inter);
+    if (k.mixture) {
+        s->expert_gu = take_f32(p, t * c->top_k * 2 * c->expert_inter);
+        s->shared_gu = take_f32(p, t * 2 * c->shared * c->expert_inter);
+    }
+}
+
+static void plan_kept(struct plan *p, const struct model *m, int64_t t, struct kinds k, struct slot *s)
+{
+    const struct model_config *c = &m->conf;
+    s->o_kept = take_narrow(p, t, model_o_width(c), KERN_E5M6);
+    s->lat_o_kept = take_narrow(p, model_absorbed(m) ? t : 0, c->heads * c->kv_lora, KERN_E5M6);
+    if (k.dense)
+        s->gu_kept = take_narrow(p, 2 * t, c->inter, KERN_E4M3);
+    if (k.mixture) {
+        s->expert_gu_kept = take_narrow(p, 2 * t * c->top_k, c->expert_inter, KERN_E4M3);
+        s->shared_gu_kept = take_narrow(p, 2 * t, c->shared * c->expert_inter, KERN_E4M3);
+    }
+}
+
+/* The others; x_in apart. */
+static void plan_slot(struct plan *p, const struct model *m, int64_t t, struct kinds k, struct slot *s)
 {
     const struct model_config *c = &m->conf;
     s->qkv = take_f32(p, t * m->layers[0].qkv.w.n);
-    if (c->kv_lora) {
-        s->q = c->q_lora ? take_f32(p, t * c->heads * c->head_dim) : s->qkv;
-        s->kv = model_absorbed(m) ? NULL : take_f32(p, t * c->heads * (c->d_nope + c->d_v));
-        s->lat_o = model_absorbed(m) ? take_f32(p, t * c->heads * c->kv_lora) : NULL;
-    }
-    s->o = take_f32(p, t * model_o_width(c));
     s->lse = take_f32(p, t * c->heads);
     s->x_mid = take_f32(p, t * c->hidden);
-    if (dense)
-        s->gu = take_f32(p, t * 2 * c->inter);
-    if (mixture) {
+    if (c->kv_lora && !c->q_lora)
+        s->q = s->qkv;
+    if (k.mixture) {
         s->score = take_f32(p, t * c->experts);
         s->weight = take_f32(p, t * c->top_k);
         s->id = take(p, t * c->top_k, 4);
-        s->expert_gu = take_f32(p, t * c->top_k * 2 * c->expert_inter);
-        s->shared_gu = take_f32(p, t * 2 * c->shared * c->expert_inter);
     }
 }
 
@@ -57,14 +90,22 @@ static void plan_slots(struct plan *p, const struct model *m, const struct model
 {
     const struct model_config *c = &m->conf;
     struct slot shared = {0};
-    int own = r->train && !m->opts.recompute;
+    const struct kinds all = {mixtures(c) < c->layers, mixtures(c) > 0};
+    int own = r->train && !m->opts.recompute, narrow = r->train && model_is_narrow(m);
+    if (!own || narrow)
+        plan_wide(p, m, r->tokens, all, &shared);
+    if (!own && narrow)
+        plan_kept(p, m, r->tokens, all, &shared);
     if (!own)
-        plan_slot(p, m, r->tokens, mixtures(c) < c->layers, mixtures(c) > 0, &shared);
+        plan_slot(p, m, r->tokens, all, &shared);
     float *x = r->train ? NULL : take_f32(p, r->tokens * c->hidden);
     for (int64_t l = 0; l < c->layers; l++) {
         struct slot s = shared;
-        if (own)
-            plan_slot(p, m, r->tokens, !m->layers[l].mix, m->layers[l].mix != NULL, &s);
+        const struct kinds k = {!m->layers[l].mix, m->layers[l].mix != NULL};
+        if (own) {
+            (narrow ? plan_kept : plan_wide)(p, m, r->tokens, k, &s);
+            plan_slot(p, m, r->tokens, k, &s);
+        }
         s.x_in = r->train ? take_f32(p, r->tokens * c->hidden) : x;
         if (a->slots)
             a->slots[l] = s;
@@ -123,6 +164,13 @@ static void plan_mixture(struct plan *p, const struct model_config *c, int64_t t
     w->dz = take_f32(p, t * c->experts);
 }
 
+/* A linear's input on its way to the weight gradient: any of them, as many rows as go to experts. */
+static struct narrow take_round(struct plan *p, const struct model_config *c, int64_t t)
+{
+    int64_t wide = c->q_lora > c->kv_lora ? c->q_lora : c->kv_lora;
+    return take_narrow(p, t * (c->top_k > 1 ? c->top_k : 1), wide > c->hidden ? wide : c->hidden, KERN_E4M3);
+}
+
 static void plan_backward(struct plan *p, const struct model *m, int64_t t, struct acts *a)
 {
     const struct model_config *c = &m->conf;
@@ -131,6 +179,8 @@ static void plan_backward(struct plan *p, const struct model *m, int64_t t, stru
     a->dqkv = take_f32(p, t * m->layers[0].qkv.w.n);
     a->dqk = c->qk_norm ? take_f32(p, t * (c->heads + c->kv_heads) * c->head_dim) : NULL;
     a->dout = take_f32(p, t * model_o_width(c));
+    if (model_is_narrow(m))
+        a->round = take_round(p, c, t);
     a->g = take_f32(p, t);
     a->ge = take_f32(p, t);
 }

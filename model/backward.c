@@ -1,5 +1,5 @@
 /* The backward of model_forward, layer by layer from the last. Norms, SwiGLU's output and, with opts.recompute, whole layers are
- * computed again: the forward's bits are a function of its inputs, so the gradient's bits do not depend on it. */
+ * computed again: the forward's bits are a function of its inputs, so the gradient's bits do not depend on it. FP8: narrow.c. */
 #include "model/impl.h"
 
 void model_wgrad(const struct back *w, const struct linear *lin, const float *dy, const float *x, int64_t rows)
@@ -8,14 +8,15 @@ void model_wgrad(const struct back *w, const struct linear *lin, const float *dy
     for (int i = 0; i < lin->n_parts; i++) {
         int64_t n = w->m->params[lin->first + i].rows;
         kern_linear_wgrad(w->m->k, &(struct kern_linear_wgrad){.dw = w->grads[lin->first + i], .dbias = lin->bias_first < 0 ? NULL : w->grads[lin->bias_first + i],
-                                                               .dy = dy + at, .x = x, .m = rows, .n = n, .k = lin->w.k, .lddy = lin->w.n, .prec = lin->w.prec});
+                                                               .dy = dy + at, .x = x, .m = rows, .n = n, .k = lin->w.k, .lddy = lin->w.n, .prec = lin->w.prec,
+                                                               .pow2_dy = lin->pow2_dy, .pow2_x = lin->pow2_x});
         at += n;
     }
 }
 
 void model_dgrad(const struct back *w, const struct linear *lin, float *dx, const float *dy, int64_t rows, int accumulate)
 {
-    kern_linear_dgrad(w->m->k, &(struct kern_linear_dgrad){.dx = dx, .dy = dy, .w = &lin->w, .m = rows, .accumulate = accumulate});
+    kern_linear_dgrad(w->m->k, &(struct kern_linear_dgrad){.dx = dx, .dy = dy, .w = &lin->w, .m = rows, .accumulate = accumulate, .pow2 = lin->pow2_dy});
 }
 
 static void wgrad(const struct back *w, const struct linear *lin, const float *dy, const float *x)
@@ -42,10 +43,12 @@ static void dense_back(const struct back *w, const struct layer *y, struct slot 
     struct model *m = w->m;
     struct acts *a = &m->a;
     int64_t c = m->conf.inter;
+    model_take(m, s->gu, &s->gu_kept, 2 * w->t, c, KERN_E4M3);
     kern_swiglu(m->k, &(struct kern_swiglu){.y = a->act, .g = s->gu, .u = s->gu + c, .rows = w->t, .c = c, .ldg = 2 * c});
     wgrad(w, &y->down, a->dx, a->act);
     dgrad(w, &y->down, a->act, a->dx);
     kern_swiglu_bwd(m->k, &(struct kern_swiglu_bwd){.dg = s->gu, .du = s->gu + c, .dy = a->act, .g = s->gu, .u = s->gu + c, .rows = w->t, .c = c, .ldg = 2 * c, .lddg = 2 * c});
+    model_round_input(m, &y->gu, a->xn, w->t);
     wgrad(w, &y->gu, s->gu, a->xn);
     dgrad(w, &y->gu, a->dxn, s->gu);
 }
@@ -97,10 +100,12 @@ static void plain_back(const struct back *w, const struct layer *y, struct slot 
 static void attn_back(const struct back *w, const struct layer *y, struct slot *s)
 {
     struct acts *a = &w->m->a;
+    model_take(w->m, s->o, &s->o_kept, w->t, model_o_width(&w->m->conf), KERN_E5M6);
     wgrad(w, &y->o, a->dx, s->o);
     dgrad(w, &y->o, a->dout, a->dx);
     (model_absorbed(w->m) ? model_absorbed_back : w->m->conf.kv_lora ? model_latent_back : plain_back)(w, y, s);
     model_norm_forward(w->m, a->xn, s->x_in, y->norm1, w->t);
+    model_round_input(w->m, &y->qkv, a->xn, w->t);
     wgrad(w, &y->qkv, a->dqkv, a->xn);
     dgrad(w, &y->qkv, a->dxn, a->dqkv);
     model_norm_back(w, a->dx, a->dxn, s->x_in, y->norm1, 1);

@@ -84,13 +84,15 @@ float model_attn_scale(const struct model_config *c)
 
 void model_linear(struct model *m, const struct linear *lin, float *y, const float *x, const float *residual, int64_t rows)
 {
-    kern_linear(m->k, &(struct kern_linear){.y = y, .x = x, .w = &lin->w, .bias = lin->bias, .residual = residual, .m = rows});
+    kern_linear(m->k, &(struct kern_linear){.y = y, .x = x, .w = &lin->w, .bias = lin->bias, .residual = residual, .m = rows, .pow2 = lin->pow2_x});
 }
 
-static void dense_forward(struct model *m, const struct layer *y, struct slot *s, float *out, int64_t t)
+static void dense_forward(struct model *m, const struct pass *p, const struct layer *y, struct slot *s, float *out)
 {
-    int64_t inter = m->conf.inter;
+    int64_t inter = m->conf.inter, t = p->b->n_tok;
     model_linear(m, &y->gu, s->gu, m->a.xn, NULL, t);
+    if (p->keep)
+        model_keep(m, &s->gu_kept, s->gu, 2 * t, inter, KERN_E4M3);
     if (!out)
         return;
     kern_swiglu(m->k, &(struct kern_swiglu){.y = m->a.act, .g = s->gu, .u = s->gu + inter, .rows = t, .c = inter, .ldg = 2 * inter});
@@ -105,12 +107,14 @@ void model_layer_forward(struct model *m, const struct pass *p, int64_t l, float
     model_norm_forward(m, m->a.xn, s->x_in, y->norm1, t);
     model_linear(m, &y->qkv, s->qkv, m->a.xn, NULL, t);
     (model_absorbed(m) ? model_absorbed_forward : m->conf.kv_lora ? model_latent_forward : attention)(m, p, l, s);
+    if (p->keep)
+        model_keep(m, &s->o_kept, s->o, t, model_o_width(&m->conf), KERN_E5M6);
     model_linear(m, &y->o, s->x_mid, s->o, s->x_in, t);
     model_norm_forward(m, m->a.xn, s->x_mid, y->norm2, t);
     if (y->mix)
-        model_mixture_forward(m, l, s, out, t);
+        model_mixture_forward(m, p, l, s, out);
     else
-        dense_forward(m, y, s, out, t);
+        dense_forward(m, p, y, s, out);
 }
 
 static void check_batch(struct model *m, const struct model_batch *b)

@@ -15,6 +15,7 @@ struct linear {
     int first, n_parts;        /* parameters that are its rows */
     int bias_first;            /* parameters that are its bias, one per part; -1 = none */
     struct kern_weight *uk, *uv; /* kv_b in the absorbed form: [heads], keys turned [kv_lora, dn] and values [dv, kv_lora], in place of w.pack */
+    int pow2_x, pow2_dy;       /* FP8: scales of its input, of its output's gradient are powers of two */
 };
 
 /* Experts in place of a layer's FFN. */
@@ -47,6 +48,12 @@ struct extra {
     int64_t n;
 };
 
+/* Rows of an activation in 8 or 12 bits, between forward and backward (narrow.c). */
+struct narrow {
+    uint8_t *codes;
+    float *scale;
+};
+
 /* What one layer keeps from its forward for its backward. Without room for a backward, and with recompute, layers share the buffers. */
 struct slot {
     float *x_in;               /* [T, hidden] */
@@ -59,6 +66,8 @@ struct slot {
     float *score, *weight;     /* mixture: [T, experts], [T, top_k] */
     int32_t *id;               /* [T, top_k] */
     float *expert_gu, *shared_gu; /* [T top_k, 2 expert_inter], [T, 2 shared expert_inter] */
+    /* FP8: what is kept of o, lat_o, gu, expert_gu and shared_gu; those themselves and q, kv are then one layer's at a time */
+    struct narrow o_kept, lat_o_kept, gu_kept, expert_gu_kept, shared_gu_kept;
 };
 
 /* Buffers of one layer at a time. */
@@ -94,6 +103,7 @@ struct acts {
     float *dx, *dxn, *dqkv, *dqk, *dout, *g, *ge; /* backward */
     struct latent_work lat;
     struct mixture_work mix;
+    struct narrow round;       /* FP8: a linear's input on its way to the weight gradient */
     int32_t *kv_len, *page, *at; /* host: [seqs], [T], [T] */
 };
 
@@ -184,11 +194,17 @@ void model_wgrad(const struct back *w, const struct linear *lin, const float *dy
 void model_dgrad(const struct back *w, const struct linear *lin, float *dx, const float *dy, int64_t rows, int accumulate);
 void model_norm_back(const struct back *w, float *dx, const float *dy, const float *x, int param, int accumulate);
 
+/* FP8 storage (narrow.c); nothing happens in other precisions. A gated pair [rows, 2 inner] is two rows of inner. */
+int model_is_narrow(const struct model *m);
+void model_keep(struct model *m, const struct narrow *to, const float *x, int64_t rows, int64_t c, enum kern_narrow format);
+void model_take(struct model *m, float *x, const struct narrow *from, int64_t rows, int64_t c, enum kern_narrow format);
+void model_round_input(struct model *m, const struct linear *lin, float *x, int64_t rows);
+
 /* Latent attention (latent.c): slot->o from a->xn; a->dqkv from a->dout. */
 void model_latent_forward(struct model *m, const struct pass *p, int64_t l, struct slot *s);
 void model_latent_back(const struct back *w, const struct layer *y, struct slot *s);
 /* Mixture (mixture.c): out = x_mid + experts(a->xn), out NULL as above; a->dxn from a->dx. */
-void model_mixture_forward(struct model *m, int64_t l, struct slot *s, float *out, int64_t t);
+void model_mixture_forward(struct model *m, const struct pass *p, int64_t l, struct slot *s, float *out);
 void model_mixture_back(const struct back *w, const struct layer *y, struct slot *s);
 static inline int model_absorbed(const struct model *m)
 {
@@ -213,6 +229,8 @@ void model_latent_norm_back(const struct back *w, float *dx, const float *dy, co
 void model_latent_rotate(struct model *m, float *q, int64_t ldq, float *rope, int64_t t, int inverse);
 /* s->q, rotated, and the rotated shared key in s->qkv. */
 void model_latent_queries(struct model *m, const struct layer *y, struct slot *s, int64_t t);
+/* FP8, in the backward: s->q again, from the latents. The shared key was rotated in place and stays. */
+void model_latent_queries_again(struct model *m, const struct layer *y, struct slot *s, int64_t t);
 /* From dq (a->dqkv where there is no q_b) and the gradients of the key latent (dckv) and of the rotated key (in a->dqkv) to a->dqkv. */
 void model_latent_queries_back(const struct back *w, const struct layer *y, struct slot *s, float *dq, const float *dckv);
 /* Width of what attention gives to o. */

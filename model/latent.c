@@ -25,25 +25,51 @@ void model_latent_norm_back(const struct back *w, float *dx, const float *dy, co
                                                          .lddx = ld, .eps = LATENT_EPS});
 }
 
-void model_latent_rotate(struct model *m, float *q, int64_t ldq, float *rope, int64_t t, int inverse)
+static struct kern_rope rotation(const struct model *m, int64_t t, int inverse)
+{
+    return (struct kern_rope){.pos = m->a.pos, .cos_sin = m->rope, .t = t, .d = m->conf.d_rope, .interleaved = m->conf.rope_interleaved, .inverse = inverse};
+}
+
+static void rotate_queries(struct model *m, float *q, int64_t ldq, int64_t t, int inverse)
 {
     const struct model_config *c = &m->conf;
-    struct kern_rope r = {.x = q, .pos = m->a.pos, .cos_sin = m->rope, .t = t, .h = c->heads, .d = c->d_rope, .first = c->d_nope, .ldx = ldq, .head_stride = c->head_dim,
-                          .interleaved = c->rope_interleaved, .inverse = inverse};
+    struct kern_rope r = rotation(m, t, inverse);
+    r.x = q, r.h = c->heads, r.first = c->d_nope, r.ldx = ldq, r.head_stride = c->head_dim;
     kern_rope(m->k, &r);
-    r.x = rope, r.h = 1, r.first = 0, r.ldx = model_latent_cols(c).wide, r.head_stride = c->d_rope;
+}
+
+void model_latent_rotate(struct model *m, float *q, int64_t ldq, float *rope, int64_t t, int inverse)
+{
+    struct kern_rope r = rotation(m, t, inverse);
+    rotate_queries(m, q, ldq, t, inverse);
+    r.x = rope, r.h = 1, r.ldx = model_latent_cols(&m->conf).wide, r.head_stride = m->conf.d_rope;
     kern_rope(m->k, &r);
+}
+
+static void queries_up(struct model *m, const struct layer *y, struct slot *s, int64_t t)
+{
+    const struct model_config *c = &m->conf;
+    if (!c->q_lora)
+        return;
+    model_latent_norm(m, m->a.lat.cq, s->qkv, y->q_norm, t, c->q_lora, model_latent_cols(c).wide, 0);
+    model_linear(m, &y->q_b, s->q, m->a.lat.cq, NULL, t);
 }
 
 void model_latent_queries(struct model *m, const struct layer *y, struct slot *s, int64_t t)
 {
     const struct model_config *c = &m->conf;
     struct latent_cols at = model_latent_cols(c);
-    if (c->q_lora) {
-        model_latent_norm(m, m->a.lat.cq, s->qkv, y->q_norm, t, c->q_lora, at.wide, 0);
-        model_linear(m, &y->q_b, s->q, m->a.lat.cq, NULL, t);
-    }
+    queries_up(m, y, s, t);
     model_latent_rotate(m, s->q, c->q_lora ? c->heads * c->head_dim : at.wide, s->qkv + at.rope, t, 0);
+}
+
+void model_latent_queries_again(struct model *m, const struct layer *y, struct slot *s, int64_t t)
+{
+    const struct model_config *c = &m->conf;
+    if (!model_is_narrow(m) || !c->q_lora)
+        return;
+    queries_up(m, y, s, t);
+    rotate_queries(m, s->q, c->heads * c->head_dim, t, 0);
 }
 
 void model_latent_queries_back(const struct back *b, const struct layer *y, struct slot *s, float *dq, const float *dckv)
@@ -58,12 +84,21 @@ void model_latent_queries_back(const struct back *b, const struct layer *y, stru
     if (!c->q_lora)
         return;
     model_latent_norm(m, w->cq, s->qkv, y->q_norm, b->t, c->q_lora, at.wide, 0);
+    model_round_input(m, &y->q_b, w->cq, b->t);
     model_wgrad(b, &y->q_b, dq, w->cq, b->t);
     model_dgrad(b, &y->q_b, w->dcq, dq, b->t, 0);
     model_latent_norm_back(b, dqkv, w->dcq, s->qkv, y->q_norm, c->q_lora);
 }
 
 /* ---- expanded ------------------------------------------------------------------------------- */
+
+static void keys_up(struct model *m, const struct layer *y, struct slot *s, int64_t t)
+{
+    const struct model_config *c = &m->conf;
+    struct latent_cols at = model_latent_cols(c);
+    model_latent_norm(m, m->a.lat.ckv, s->qkv + at.kv, y->k_norm, t, c->kv_lora, at.wide, 0);
+    model_linear(m, &y->kv_b, s->kv, m->a.lat.ckv, NULL, t);
+}
 
 /* Keys and values of all heads from the slot's latents. */
 static void expand(struct model *m, const struct slot *s, int64_t t)
@@ -82,8 +117,7 @@ void model_latent_forward(struct model *m, const struct pass *p, int64_t l, stru
     struct latent_cols at = model_latent_cols(c);
     int64_t t = p->b->n_tok, ldq = c->q_lora ? c->heads * c->head_dim : at.wide, ldk = c->heads * c->head_dim, ldv = c->heads * c->d_v;
     model_latent_queries(m, y, s, t);
-    model_latent_norm(m, w->ckv, s->qkv + at.kv, y->k_norm, t, c->kv_lora, at.wide, 0);
-    model_linear(m, &y->kv_b, s->kv, w->ckv, NULL, t);
+    keys_up(m, y, s, t);
     expand(m, s, t);
     if (p->step)
         model_write_cache(m, p, l, w->k, ldk, w->v, ldv);
@@ -101,6 +135,9 @@ void model_latent_back(const struct back *b, const struct layer *y, struct slot 
     struct latent_cols at = model_latent_cols(c);
     int64_t ldq = c->q_lora ? c->heads * c->head_dim : at.wide, ldk = c->heads * c->head_dim, ldv = c->heads * c->d_v;
     float *dq = c->q_lora ? w->dq : a->dqkv;
+    model_latent_queries_again(m, y, s, b->t);
+    if (model_is_narrow(m))
+        keys_up(m, y, s, b->t);
     expand(m, s, b->t);
     kern_attn_bwd(m->k, &(struct kern_attn_bwd){.dq = dq, .dk = w->dk, .dv = w->dv, .dout = a->dout, .o = s->o, .lse = s->lse, .q = s->q,
                                                 .kv = {.k = w->k, .v = w->v, .cu_k = b->b->cu_seqlens, .ldk = ldk, .ldv = ldv, .head_stride_k = c->head_dim, .head_stride_v = c->d_v},
@@ -109,6 +146,7 @@ void model_latent_back(const struct back *b, const struct layer *y, struct slot 
     kern_mla_kv_bwd(m->k, &(struct kern_mla_kv_bwd){.dkv = w->dkv, .drope = a->dqkv + at.rope, .dk = w->dk, .dv = w->dv, .t = b->t, .h = c->heads, .d_n = c->d_nope, .d_r = c->d_rope,
                                                     .d_v = c->d_v, .ld_rope = at.wide});
     model_latent_norm(m, w->ckv, s->qkv + at.kv, y->k_norm, b->t, c->kv_lora, at.wide, 0);
+    model_round_input(m, &y->kv_b, w->ckv, b->t);
     model_wgrad(b, &y->kv_b, w->dkv, w->ckv, b->t);
     model_dgrad(b, &y->kv_b, w->dckv, w->dkv, b->t, 0);
     model_latent_queries_back(b, y, s, dq, w->dckv);

@@ -112,6 +112,16 @@ static void add_mixture(struct model *m, int64_t l, struct layer *y)
         add_ffn(m, l, "mlp.shared_experts", c->shared * c->expert_inter, 0, &x->shared_gu, &x->shared_down);
 }
 
+/* FP8 scales that are powers of two: the input of o, what is sent to experts, and the gradient that comes back to them. The first is kept
+ * in another format, the others would travel between nodes: a second rounding under another scale then adds no error.
+ * src: DeepSeek-V3 section 3.3.3 */
+static void mark_pow2(struct layer *y, int64_t experts)
+{
+    y->o.pow2_x = 1;
+    for (int64_t e = 0; y->mix && e < experts; e++)
+        y->mix->gu[e].pow2_x = y->mix->down[e].pow2_dy = 1;
+}
+
 static void add_layer(struct model *m, int64_t l)
 {
     const struct model_config *c = &m->conf;
@@ -123,6 +133,7 @@ static void add_layer(struct model *m, int64_t l)
         add_mixture(m, l, y);
     else
         add_ffn(m, l, "mlp", c->inter, c->mlp_bias, &y->gu, &y->down);
+    mark_pow2(y, c->experts);
 }
 
 /* Where each parameter lies in the masters: a linear's parts without gaps, groups on 64 bytes. Without masters only vectors lie there. */

@@ -42,37 +42,42 @@ static void swiglu_back(struct model *m, float *gu, const float *dy, int64_t row
     kern_swiglu_bwd(m->k, &(struct kern_swiglu_bwd){.dg = gu, .du = gu + c, .dy = dy, .g = gu, .u = gu + c, .rows = rows, .c = c, .ldg = 2 * c, .lddg = 2 * c});
 }
 
-static void shared_forward(struct model *m, const struct mixture *x, struct slot *s, int finish, int64_t t)
+static void shared_forward(struct model *m, const struct pass *p, const struct mixture *x, struct slot *s, int finish)
 {
+    int64_t t = p->b->n_tok;
     const struct model_config *c = &m->conf;
     struct mixture_work *w = &m->a.mix;
     if (!c->shared)
         return;
     model_linear(m, &x->shared_gu, s->shared_gu, m->a.xn, NULL, t);
+    if (p->keep)
+        model_keep(m, &s->shared_gu_kept, s->shared_gu, 2 * t, c->shared * c->expert_inter, KERN_E4M3);
     if (!finish)
         return;
     swiglu(m, w->shared_act, s->shared_gu, t, c->shared * c->expert_inter);
     model_linear(m, &x->shared_down, w->shared_y, w->shared_act, NULL, t);
 }
 
-void model_mixture_forward(struct model *m, int64_t l, struct slot *s, float *out, int64_t t)
+void model_mixture_forward(struct model *m, const struct pass *p, int64_t l, struct slot *s, float *out)
 {
     const struct model_config *c = &m->conf;
     const struct mixture *x = m->layers[l].mix;
     struct mixture_work *w = &m->a.mix;
-    int64_t inner = c->expert_inter;
+    int64_t inner = c->expert_inter, t = p->b->n_tok;
     model_linear(m, &x->router, w->z, m->a.xn, NULL, t);
     kern_route(m->k, &(struct kern_route){.score = s->score, .weight = s->weight, .id = s->id, .z = w->z, .bias = model_vec(m, x->bias), .t = t, .e = c->experts, .top_k = c->top_k,
                                           .groups = c->groups, .top_groups = c->top_groups, .softmax = c->router_softmax, .normalise = c->router_normalise,
                                           .scale = (float)c->router_scale});
     dispatch(m, s, t);
     gather(m, w->x, m->a.xn, t);
-    kern_group(m->k, &(struct kern_group){.y = s->expert_gu, .x = w->x, .w = x->gu_w, .first = w->first, .n_experts = c->experts});
+    kern_group(m->k, &(struct kern_group){.y = s->expert_gu, .x = w->x, .w = x->gu_w, .first = w->first, .n_experts = c->experts, .pow2 = x->gu->pow2_x});
+    if (p->keep)
+        model_keep(m, &s->expert_gu_kept, s->expert_gu, 2 * t * c->top_k, inner, KERN_E4M3);
     if (out) {
         swiglu(m, w->act, s->expert_gu, t * c->top_k, inner);
         kern_group(m->k, &(struct kern_group){.y = w->y, .x = w->act, .w = x->down_w, .first = w->first, .n_experts = c->experts});
     }
-    shared_forward(m, x, s, out != NULL, t);
+    shared_forward(m, p, x, s, out != NULL);
     if (out)
         kern_moe_sum(m->k, &(struct kern_moe_sum){.y = out, .x = w->y, .weight = s->weight, .a = c->shared ? w->shared_y : NULL, .b = s->x_mid, .row_of = w->row_of, .t = t,
                                                   .c = c->hidden, .top_k = c->top_k});
@@ -86,7 +91,7 @@ static void expert_wgrad(const struct back *b, const struct linear *of, int part
     for (int64_t e = 0; e < m->conf.experts; e++)
         w->dw[e] = b->grads[of[e].first + part];
     kern_group_wgrad(m->k, &(struct kern_group_wgrad){.dw = w->dw, .dy = dy, .x = x, .first = w->first, .n_experts = m->conf.experts, .n = m->params[of->first + part].rows,
-                                                      .k = of->w.k, .lddy = of->w.n, .prec = of->w.prec});
+                                                      .k = of->w.k, .lddy = of->w.n, .prec = of->w.prec, .pow2_dy = of->pow2_dy, .pow2_x = of->pow2_x});
 }
 
 /* dweight comes from dy . expert(x) = (W_down^T dy) . act, so that the experts' outputs need not be kept. */
@@ -97,9 +102,12 @@ static void experts_back(const struct back *b, const struct mixture *x, struct s
     struct mixture_work *w = &m->a.mix;
     int64_t rows = b->t * c->top_k, inner = c->expert_inter;
     gather(m, w->x, m->a.xn, b->t);
+    model_round_input(m, x->gu, w->x, rows);
     gather(m, w->dy, m->a.dx, b->t);
+    model_take(m, s->expert_gu, &s->expert_gu_kept, 2 * rows, inner, KERN_E4M3);
     swiglu(m, w->act, s->expert_gu, rows, inner);
-    kern_group_dgrad(m->k, &(struct kern_group_dgrad){.dx = w->dact, .dy = w->dy, .w = x->down_w, .first = w->first, .n_experts = c->experts});
+    kern_group_dgrad(m->k, &(struct kern_group_dgrad){.dx = w->dact, .dy = w->dy, .w = x->down_w, .first = w->first, .n_experts = c->experts,
+                                                           .pow2 = x->down->pow2_dy});
     kern_moe_dot(m->k, &(struct kern_moe_dot){.y = w->dweight, .p = w->dact, .q = w->act, .slot_of = w->slot_of, .rows = rows, .c = inner});
     kern_moe_scale(m->k, &(struct kern_moe_scale){.x = w->dact, .weight = s->weight, .slot_of = w->slot_of, .rows = rows, .c = inner});
     kern_moe_scale(m->k, &(struct kern_moe_scale){.x = w->dy, .weight = s->weight, .slot_of = w->slot_of, .rows = rows, .c = c->hidden});
@@ -124,10 +132,12 @@ void model_mixture_back(const struct back *b, const struct layer *y, struct slot
     model_wgrad(b, &x->router, w->dz, a->xn, b->t);
     model_dgrad(b, &x->router, a->dxn, w->dz, b->t, 0);
     if (c->shared) {
+        model_take(m, s->shared_gu, &s->shared_gu_kept, 2 * b->t, c->shared * c->expert_inter, KERN_E4M3);
         swiglu(m, w->shared_act, s->shared_gu, b->t, c->shared * c->expert_inter);
         model_wgrad(b, &x->shared_down, a->dx, w->shared_act, b->t);
         model_dgrad(b, &x->shared_down, w->shared_act, a->dx, b->t, 0);
         swiglu_back(m, s->shared_gu, w->shared_act, b->t, c->shared * c->expert_inter);
+        model_round_input(m, &x->shared_gu, a->xn, b->t);
         model_wgrad(b, &x->shared_gu, s->shared_gu, a->xn, b->t);
         model_dgrad(b, &x->shared_gu, a->dxn, s->shared_gu, b->t, 1);
     }

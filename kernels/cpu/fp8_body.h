@@ -54,7 +54,7 @@ static void fp8_row(float *q, float *scale, const float *x, int64_t n, int pow2)
     }
 }
 
-static void fp8_cols(float *q, float *scale, const float *x, int64_t ldx, int64_t rows, int64_t cols)
+static void fp8_cols(float *q, float *scale, const float *x, int64_t ldx, int64_t rows, int64_t cols, int pow2)
 {
     for (int64_t c = 0; c < cols; c += LANES) {
         float s[LANES];
@@ -64,7 +64,7 @@ static void fp8_cols(float *q, float *scale, const float *x, int64_t ldx, int64_
             m = v_max(v_abs(v_load_n(x + r * ldx + c, n)), m);
         v_store(s, m);
         for (int64_t l = 0; l < LANES; l++)
-            s[l] = kern_cpu_fp8_scale(s[l], 0);
+            s[l] = kern_cpu_fp8_scale(s[l], pow2);
         vf sv = v_load(s);
         v_store_n(scale + c, sv, n);
         for (int64_t r = 0; r < rows; r++)

@@ -82,7 +82,7 @@ struct kern_cpu {
     void (*zip_pairs)(uint32_t *dst, const float *even, const float *odd, int64_t n);  /* n pairs across two rows; odd NULL = 0 */
     /* FP8: values rounded to E4M3 as floats, and the scales of groups of KERN_RUN: along a row; down columns (rows <= KERN_RUN: one group) */
     void (*fp8_row)(float *q, float *scale, const float *x, int64_t n, int pow2);
-    void (*fp8_cols)(float *q, float *scale, const float *x, int64_t ldx, int64_t rows, int64_t cols); /* q: [rows, cols] */
+    void (*fp8_cols)(float *q, float *scale, const float *x, int64_t ldx, int64_t rows, int64_t cols, int pow2); /* q: [rows, cols] */
     void (*fp8_div)(float *q, const float *x, int64_t n, float scale); /* q = E4M3(x / scale) */
     float (*amax)(const float *x, int64_t n);
     void (*turn)(float *dst, const float *src, int64_t ld, int64_t rows, int64_t cols); /* dst[cols][64] = src[rows][cols]^T, zero padded */

@@ -47,7 +47,7 @@ static void round_cols(void *ctx, int64_t begin, int64_t end, int worker)
                 int64_t n = kern_min(PANEL, j->cols - c), rows = kern_min(KERN_RUN, j->first[e + 1] - r);
                 int64_t run = first_run(j->first[e], e) + (r - j->first[e]) / KERN_RUN;
                 float q[KERN_RUN * PANEL];
-                j->cpu->fp8_cols(q, j->out.scale + run * j->cols + c, j->x + r * j->ld + c, j->ld, rows, n);
+                j->cpu->fp8_cols(q, j->out.scale + run * j->cols + c, j->x + r * j->ld + c, j->ld, rows, n, j->pow2);
                 for (int64_t i = 0; i < rows; i++)
                     memcpy(j->out.q + (r + i) * j->cols + c, q + i * n, (size_t)n * sizeof *q);
             }
@@ -138,9 +138,9 @@ static void weight_grad(struct kern *k, const struct kern_group_wgrad *a)
         float *at = kern_scratch(k, SLOT_QUANT, room_bytes(rows, a->k, runs * a->k) + room_bytes(rows, a->n, runs * a->n));
         x = room(&at, rows, a->k, runs * a->k);
         dy = room(&at, rows, a->n, runs * a->n);
-        struct round_job j = {.cpu = k->cpu, .out = x, .x = a->x, .first = a->first, .cols = a->k, .ld = ldx, .n_experts = a->n_experts};
+        struct round_job j = {.cpu = k->cpu, .out = x, .x = a->x, .first = a->first, .cols = a->k, .ld = ldx, .n_experts = a->n_experts, .pow2 = a->pow2_x};
         par_for(kern_parts(a->k, PANEL), 1, round_cols, &j);
-        j.out = dy, j.x = a->dy, j.cols = a->n, j.ld = lddy;
+        j.out = dy, j.x = a->dy, j.cols = a->n, j.ld = lddy, j.pow2 = a->pow2_dy;
         par_for(kern_parts(a->n, PANEL), 1, round_cols, &j);
         lddy = a->n, ldx = a->k;
     }
@@ -212,7 +212,7 @@ void kern_cpu_linear_wgrad(struct kern *k, const struct kern_linear_wgrad *a)
     const int32_t first[2] = {0, (int32_t)a->m};
     struct bias_job b = {a, k->cpu, or_else(a->lddy, a->n)};
     weight_grad(k, &(struct kern_group_wgrad){.dw = &a->dw, .dy = a->dy, .x = a->x, .first = first, .n_experts = 1, .n = a->n, .k = a->k,
-                                              .lddy = a->lddy, .ldx = a->ldx, .prec = a->prec});
+                                              .lddy = a->lddy, .ldx = a->ldx, .prec = a->prec, .pow2_dy = a->pow2_dy, .pow2_x = a->pow2_x});
     if (a->dbias)
         par_for(a->n, 256, bias_columns, &b);
 }

@@ -26,6 +26,27 @@ void kern_cpu_route(struct kern *k, const struct kern_route *a)
     par_for(a->t, 16, route_range, &j);
 }
 
+struct balance_job {
+    const struct kern_route_balance *a;
+    char *work;                /* per worker: f [e], taken [e] */
+    int64_t bytes;
+};
+
+static void balance_range(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct balance_job *j = ctx;
+    float *f = (float *)(void *)(j->work + worker * j->bytes);
+    for (int64_t s = begin; s < end; s++)
+        route_balance_seq(j->a, s, f, (unsigned char *)(f + j->a->e));
+}
+
+void kern_cpu_route_balance(struct kern *k, const struct kern_route_balance *a)
+{
+    struct balance_job j = {.a = a, .bytes = kern_up(a->e * 5, 64)};
+    j.work = kern_scratch(k, SLOT_STATS, j.bytes * par_threads());
+    par_for(a->n_seq, 1, balance_range, &j);
+}
+
 #define ROWS_OP(name, n, grain)                                                    \
     static void name##_range(void *ctx, int64_t begin, int64_t end, int worker)    \
     {                                                                              \

@@ -1,6 +1,7 @@
 /* Mixture of experts and latent attention as their formulas read. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "kernels/ref/ref.h"
 
@@ -61,6 +62,32 @@ void kern_ref_route(struct kern *k, const struct kern_route *a)
             a->weight[t * a->top_k + j] = (float)((double)a->scale * s[a->id[t * a->top_k + j]] / (a->normalise ? sum + 1e-20 : 1));
     }
     free(s);
+}
+
+void kern_ref_route_balance(struct kern *k, const struct kern_route_balance *a)
+{
+    (void)k;
+    double *f = calloc((size_t)(2 * a->e), sizeof *f), *score = f + a->e;
+    assert(f);
+    for (int64_t s = 0; s < a->n_seq; s++) {
+        const int64_t len = a->cu[s + 1] - a->cu[s];
+        memset(f, 0, (size_t)a->e * sizeof *f);
+        for (int64_t pass = 0; pass < 2; pass++)
+            for (int64_t t = a->cu[s]; t < a->cu[s + 1]; t++) {
+                double sum = 0, loss = 0;
+                for (int64_t e = 0; e < a->e; e++)
+                    sum += score[e] = (double)a->score[t * a->e + e];
+                for (int64_t e = 0; pass == 0 && e < a->e; e++)
+                    f[e] += rank_of(score, a->e, e) < a->top_k ? (double)a->e / (double)(a->top_k * len) : 0;
+                sum = a->softmax ? 1 : sum;
+                for (int64_t e = 0; e < a->e; e++)
+                    loss += f[e] * score[e] / sum;
+                for (int64_t e = 0; pass == 1 && a->dz && e < a->e; e++)
+                    a->dz[t * a->e + e] += (float)((double)a->coef * (f[e] - loss) / sum * score[e] * (a->softmax ? 1 : 1 - score[e]));
+                a->loss[t] = (float)loss;
+            }
+    }
+    free(f);
 }
 
 void kern_ref_route_bwd(struct kern *k, const struct kern_route_bwd *a)

@@ -192,8 +192,8 @@ static void linear_dgrad(struct kern *k, const struct kern_linear_dgrad *a)
 static void linear_wgrad(struct kern *k, const struct kern_linear_wgrad *a)
 {
     const int64_t lddy = or_else(a->lddy, a->n), ldx = or_else(a->ldx, a->k);
-    const double *dy = operand(k, SLOT_A, &(struct operand){a->dy, a->m, a->n, lddy, a->prec, ALONG_COLUMNS, 0});
-    const double *x = operand(k, SLOT_QUANT, &(struct operand){a->x, a->m, a->k, ldx, a->prec, ALONG_COLUMNS, 0});
+    const double *dy = operand(k, SLOT_A, &(struct operand){a->dy, a->m, a->n, lddy, a->prec, ALONG_COLUMNS, a->pow2_dy});
+    const double *x = operand(k, SLOT_QUANT, &(struct operand){a->x, a->m, a->k, ldx, a->prec, ALONG_COLUMNS, a->pow2_x});
     for (int64_t n = 0; n < a->n; n++) {
         double b = 0;
         for (int64_t i = 0; i < a->k; i++) {
@@ -233,7 +233,7 @@ static void group_wgrad(struct kern *k, const struct kern_group_wgrad *a)
     for (int64_t e = 0; e < a->n_experts; e++)
         if (a->dw[e])
             linear_wgrad(k, &(struct kern_linear_wgrad){.dw = a->dw[e], .dy = a->dy + a->first[e] * lddy, .x = a->x + a->first[e] * ldx,
-                                                        .m = a->first[e + 1] - a->first[e], .n = a->n, .k = a->k, .lddy = lddy, .ldx = ldx, .prec = a->prec});
+                                                        .m = a->first[e + 1] - a->first[e], .n = a->n, .k = a->k, .lddy = lddy, .ldx = ldx, .prec = a->prec, .pow2_dy = a->pow2_dy, .pow2_x = a->pow2_x});
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */
@@ -437,7 +437,7 @@ const struct kern_ops kern_ref_ops = {
     .pack_bytes = pack_bytes, .pack_rows = pack_rows, .pack_turned = kern_ref_pack_turned, .pack_fp8 = pack_fp8, .unpack_fp8 = unpack_fp8, .linear = linear, .linear_dgrad = linear_dgrad, .linear_wgrad = linear_wgrad,
     .rmsnorm = rmsnorm, .rmsnorm_bwd = rmsnorm_bwd, .rope = rope, .attn = kern_ref_attn, .attn_bwd = kern_ref_attn_bwd,
     .kv_write = kern_ref_kv_write, .swiglu = swiglu, .swiglu_bwd = swiglu_bwd, .add = add, .embed = embed, .embed_bwd = embed_bwd,
-    .head = head, .head_bwd = head_bwd, .logits = logits, .logp = logp, .route = kern_ref_route, .route_bwd = kern_ref_route_bwd,
+    .head = head, .head_bwd = head_bwd, .logits = logits, .logp = logp, .route = kern_ref_route, .route_bwd = kern_ref_route_bwd, .route_balance = kern_ref_route_balance,
     .moe_sum = kern_ref_moe_sum, .moe_dot = kern_ref_moe_dot, .moe_scale = kern_ref_moe_scale, .mla_kv = kern_ref_mla_kv,
     .mla_kv_bwd = kern_ref_mla_kv_bwd, .group = group, .group_dgrad = group_dgrad, .group_wgrad = group_wgrad,
     .heads = kern_ref_heads, .heads_dgrad = kern_ref_heads_dgrad, .heads_wgrad = kern_ref_heads_wgrad, .copy = kern_ref_copy,

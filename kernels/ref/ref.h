@@ -10,6 +10,7 @@ void kern_ref_attn(struct kern *k, const struct kern_attn *a);
 void kern_ref_attn_bwd(struct kern *k, const struct kern_attn_bwd *a);
 void kern_ref_kv_write(struct kern *k, const struct kern_kv_write *a);
 void kern_ref_route(struct kern *k, const struct kern_route *a);
+void kern_ref_route_balance(struct kern *k, const struct kern_route_balance *a);
 void kern_ref_route_bwd(struct kern *k, const struct kern_route_bwd *a);
 void kern_ref_moe_sum(struct kern *k, const struct kern_moe_sum *a);
 void kern_ref_moe_dot(struct kern *k, const struct kern_moe_dot *a);

@@ -50,7 +50,7 @@ static void run_linear(struct bench *b, const void *arg)
         .dx = test_in_out(b, "dx", s->m * ldx, 2e-6, 5), .dy = dy, .w = &w, .m = s->m, .lddy = ldy, .lddx = ldx, .accumulate = s->flag, .pow2 = s->flag,
     });
     kern_linear_wgrad(b->k, &(struct kern_linear_wgrad){
-        .dw = test_in_out(b, "dw", s->n * s->k, 2e-6, 6), .dy = dy, .x = x, .m = s->m, .n = s->n, .k = s->k, .lddy = ldy, .ldx = ldx, .prec = KERN_FP8,
+        .dw = test_in_out(b, "dw", s->n * s->k, 2e-6, 6), .dy = dy, .x = x, .m = s->m, .n = s->n, .k = s->k, .lddy = ldy, .ldx = ldx, .prec = KERN_FP8, .pow2_dy = s->flag, .pow2_x = s->pad & 1,
     });
 }
 

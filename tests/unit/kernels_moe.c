@@ -113,6 +113,73 @@ static void test_route_gradient(void **state)
     kern_close(k);
 }
 
+/* ---- balance loss ---------------------------------------------------------------------------- */
+
+static void run_balance(struct bench *b, const void *arg)
+{
+    const struct shape *s = arg;
+    const int32_t cu[] = {0, (int32_t)(s->t / 3), (int32_t)(s->t / 3), (int32_t)s->t}; /* one may be empty */
+    float *z = test_in(b, s->t * s->e, 1, 3), *score = ARENA_NEW(&b->mem, float, s->t * s->e);
+    for (int64_t t = 0; t < s->t; t++)
+        for (int64_t e = 0; e < s->e; e++)
+            score[t * s->e + e] = s->softmax ? 1 / (float)s->e + 0.001f * z[t * s->e + e] : 1 / (1 + kern_expf(-z[t * s->e + e]));
+    struct kern_route_balance r = {.dz = test_in_out(b, "dz", s->t * s->e, 5e-6, 4), .loss = test_out(b, "loss", s->t, 5e-6), .score = score, .cu = cu, .n_seq = 3, .e = s->e,
+                                   .top_k = s->top_k, .softmax = s->softmax, .coef = 0.3f};
+    kern_route_balance(b->k, &r);
+    r.dz = NULL;
+    kern_route_balance(b->k, &r);
+}
+
+/* By hand: two experts, one per token, sigmoid. Six tokens, of which five choose expert 0: f = (2 5/6, 2 1/6). All scores alike: 1.
+ * The difference quotient of the sum of the losses, f held, for both score functions. */
+static void test_balance(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N; i++)
+        test_everywhere(run_balance, &shapes[i]);
+    struct kern *k = test_kern("cpu", KERN_BEST);
+    static const int32_t cu[] = {0, 6};
+    float score[12], loss[6], dz[12], flat[6];
+    for (int t = 0; t < 6; t++)
+        score[2 * t] = t < 5 ? 0.75f : 0.25f, score[2 * t + 1] = t < 5 ? 0.25f : 0.75f;
+    struct kern_route_balance r = {.loss = loss, .score = score, .cu = cu, .n_seq = 1, .e = 2, .top_k = 1};
+    kern_route_balance(k, &r);
+    for (int t = 0; t < 6; t++) /* f0 p0 + f1 p1 */
+        assert_true(fabs((double)loss[t] - (t < 5 ? 5.0 / 3 * 0.75 + 1.0 / 3 * 0.25 : 5.0 / 3 * 0.25 + 1.0 / 3 * 0.75)) < 1e-6);
+    for (int t = 0; t < 12; t++)
+        score[t] = t % 4 == 0 || t % 4 == 3 ? 0.5f : 0.4999f; /* each expert three times, all but alike */
+    r.loss = flat;
+    kern_route_balance(k, &r);
+    for (int t = 0; t < 6; t++)
+        assert_true(fabs((double)flat[t] - 1) < 1e-3);
+    for (int softmax = 0; softmax < 2; softmax++) {
+        float z[12], id_weight[12];
+        int32_t id[12];
+        test_fill(z, 12, 9, 1);
+        struct kern_route route = {.score = score, .weight = id_weight, .id = id, .z = z, .t = 6, .e = 2, .top_k = 1, .groups = 1, .softmax = softmax, .scale = 1};
+        kern_route(k, &route);
+        memset(dz, 0, sizeof dz);
+        r.loss = loss, r.dz = dz, r.softmax = softmax, r.coef = 1;
+        kern_route_balance(k, &r);
+        r.dz = NULL;
+        for (int i = 0; i < 12; i++) {
+            double slope = 0;
+            float was = z[i];
+            for (int sign = 1; sign >= -1; sign -= 2) { /* too small a step to change any choice */
+                z[i] = was + (float)sign * 0x1p-8f;
+                kern_route(k, &route);
+                kern_route_balance(k, &r);
+                for (int t = 0; t < 6; t++)
+                    slope += sign * (double)loss[t] * 0x1p7;
+            }
+            z[i] = was;
+            if (fabs(slope - (double)dz[i]) > 2e-4)
+                fail_msg("softmax %d: dz[%d] is %g, the difference quotient %g", softmax, i, (double)dz[i], slope);
+        }
+    }
+    kern_close(k);
+}
+
 static void run_mixture(struct bench *b, const void *arg)
 {
     const struct shape *s = arg;
@@ -159,7 +226,7 @@ static void test_latent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_choice), cmocka_unit_test(test_route), cmocka_unit_test(test_route_gradient), cmocka_unit_test(test_mixture), cmocka_unit_test(test_latent),
+        cmocka_unit_test(test_choice), cmocka_unit_test(test_route), cmocka_unit_test(test_route_gradient), cmocka_unit_test(test_balance), cmocka_unit_test(test_mixture), cmocka_unit_test(test_latent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
