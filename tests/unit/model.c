@@ -13,15 +13,9 @@
 #include "core/json.h"
 #include "core/par.h"
 #include "core/rng.h"
-#include "tests/test.h"
+#include "tests/model_test.h"
 
 static struct kern *cpu;
-
-static void must(err_code rc, const struct err *e)
-{
-    if (rc != ERR_OK)
-        fail_msg("%s", e->msg);
-}
 
 /* ---- parity with transformers (tests/golden, made by tools/parity/golden.py) ------------------ */
 
@@ -90,16 +84,6 @@ static void golden_open(struct golden *v, const char *dir)
             v->pos[v->cu[s] + i] = i;
     }
     v->b = (struct model_batch){.n_tok = n, .n_seq = n_seq, .tokens = v->ids, .positions = v->pos, .cu_seqlens = v->cu};
-}
-
-static float **grads_alloc(const struct model *m, struct arena *a)
-{
-    int64_t n;
-    const struct model_param *p = model_params(m, &n);
-    float **g = ARENA_NEW(a, float *, n);
-    for (int64_t i = 0; i < n; i++)
-        g[i] = ARENA_NEW(a, float, p[i].n);
-    return g;
 }
 
 /* Forward, head and backward of the golden batch into fresh gradients. */
@@ -185,69 +169,6 @@ static void test_parity(void **state)
 
 /* ---- models of random shape ----------------------------------------------------------------- */
 
-static uint32_t draw(uint64_t seed, uint32_t what, uint32_t n)
-{
-    return (uint32_t)rng_below(n, seed, RNG_TEST, what, 0, 0);
-}
-
-static void random_mixture(struct model_config *c, uint64_t seed)
-{
-    static const int64_t groups[] = {1, 2, 4};
-    c->groups = groups[draw(seed, 10, 3)];
-    c->experts = c->groups * (2 + draw(seed, 11, 3));
-    c->top_groups = 1 + draw(seed, 12, (uint32_t)c->groups);
-    c->top_k = 1 + draw(seed, 13, (uint32_t)(c->top_groups * (c->experts / c->groups)));
-    c->expert_inter = 4 + draw(seed, 14, 40);
-    c->shared = draw(seed, 15, 3);
-    c->first_dense = draw(seed, 16, 2);
-    c->router_normalise = (int)draw(seed, 17, 2);
-    c->router_scale = 2.5;
-}
-
-static struct model_config random_config(uint64_t seed)
-{
-    static const char *const types[][2] = {{"llama", "LlamaForCausalLM"}, {"qwen2", "Qwen2ForCausalLM"}, {"qwen3", "Qwen3ForCausalLM"}, {"qwen3_moe", "Qwen3MoeForCausalLM"},
-                                           {"deepseek_v2", "DeepseekV2ForCausalLM"}, {"deepseek_v3", "DeepseekV3ForCausalLM"}};
-    int family = (int)draw(seed, 1, 6);
-    int64_t kv = 1 + draw(seed, 2, 2), d = 2 * (2 + draw(seed, 3, 12));
-    struct model_config c = {.vocab = 40 + draw(seed, 4, 100), .hidden = 8 + draw(seed, 5, 60), .layers = 1 + draw(seed, 6, 2), .kv_heads = kv, .heads = kv * (1 + draw(seed, 7, 3)),
-                             .head_dim = d, .inter = 8 + draw(seed, 8, 80), .max_position = 2048, .rms_eps = 1e-6, .init_range = 0.2, .tied = (int)draw(seed, 9, 2),
-                             .qkv_bias = family == 1, .qk_norm = family == 2 || family == 3, .bos = -1, .pad = -1};
-    snprintf(c.type, sizeof c.type, "%s", types[family][0]);
-    snprintf(c.architecture, sizeof c.architecture, "%s", types[family][1]);
-    if (family >= 3)
-        random_mixture(&c, seed);
-    c.router_softmax = family == 3 || family == 4;
-    c.router_bias = family == 5;
-    if (family == 3)
-        c.groups = c.top_groups = 1, c.shared = c.first_dense = 0, c.router_scale = 1;
-    if (family == 4 && c.router_normalise)
-        c.router_scale = 1;
-    if (family >= 4) {
-        c.kv_heads = c.heads;
-        c.q_lora = draw(seed, 18, 2) ? 4 + draw(seed, 19, 30) : 0;
-        c.kv_lora = 4 + draw(seed, 20, 30);
-        c.d_nope = 2 + draw(seed, 21, 14);
-        c.d_rope = 2 * (1 + draw(seed, 22, 6));
-        c.d_v = 2 + draw(seed, 23, 20);
-        c.head_dim = c.d_nope + c.d_rope;
-        c.rope_interleaved = 1;
-    }
-    c.rope = (struct kern_rope_spec){.type = KERN_ROPE_DEFAULT, .d = c.kv_lora ? c.d_rope : d, .theta = 10000, .factor = 1, .truncate = 1, .original_max_position = 2048};
-    return c;
-}
-
-/* Weights of a created model are shaken so that biases and norms matter. */
-static void shake(struct model *m, uint64_t seed)
-{
-    int64_t n;
-    const struct model_param *p = model_params(m, &n);
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < p[i].n; j++)
-            p[i].w[j] += 0.1f * (rng_f32(seed, RNG_TEST, (uint64_t)i + 100, 1, (uint64_t)j) - 0.5f);
-    model_refresh(m);
-}
-
 /* ---- exactness ------------------------------------------------------------------------------ */
 
 enum { SEQS = 5, LONGEST = 200, PAGES = 64, MAX_PAGES = LONGEST / KERN_PAGE + 2 };
@@ -277,12 +198,6 @@ static void plain(struct model *m, struct texts *t, struct arena *a)
         model_logits(m, rows, t->len[s], t->logits[s]);
         model_logp(m, &(struct model_logp){.target = target, .temperature = 0.9f, .logp = t->logp[s]});
     }
-}
-
-static void same_bits(const float *a, const float *b, int64_t n, const char *what, uint64_t seed)
-{
-    if (memcmp(a, b, (size_t)n * 4))
-        fail_msg("case %llu: %s: bits differ", (unsigned long long)seed, what);
 }
 
 /* All sequences as rows of one batch, in a random order. */
@@ -429,20 +344,6 @@ static int exact_case(uint64_t seed, struct kern *const *kerns, int n_kerns)
     return n_kerns;
 }
 
-static int open_kerns(struct kern **k)
-{
-    static const enum kern_isa isas[] = {KERN_AVX512BF16, KERN_AVX512, KERN_AVX2, KERN_PORTABLE};
-    int n = 0;
-    struct err e = {0};
-    for (int i = 0; i < 4; i++) {
-        if (kern_has_isa(isas[i]))
-            must(kern_open(&(struct kern_opts){.backend = "cpu", .isa = isas[i]}, &k[n++], &e), &e);
-        else
-            printf("skip: this machine lacks an instruction set (%d)\n", (int)isas[i]);
-    }
-    return n;
-}
-
 /* HONE_EXACT_CASES=1000 for the full claim; the suite runs fewer. */
 static void test_exact(void **state)
 {
@@ -458,93 +359,7 @@ static void test_exact(void **state)
         kern_close(k[i]);
 }
 
-/* ---- FP8 training --------------------------------------------------------------------------- */
-
-enum { GRAD_TOKENS = 150 };
-
-/* Gradients of the mean log-prob of two short texts, twice over. */
-static float **grads_of(struct kern *k, const struct model_config *c, const struct model_opts *o, struct arena *a, int64_t *n_params)
-{
-    struct model *m;
-    struct err e = {0};
-    int32_t ids[GRAD_TOKENS], target[GRAD_TOKENS], cu[] = {0, 90, GRAD_TOKENS};
-    float logp[GRAD_TOKENS], g[GRAD_TOKENS];
-    int32_t pos[GRAD_TOKENS];
-    for (int i = 0; i < GRAD_TOKENS; i++) {
-        ids[i] = (int32_t)draw(5, 500 + (uint32_t)i, (uint32_t)c->vocab);
-        target[i] = (int32_t)draw(6, 500 + (uint32_t)i, (uint32_t)c->vocab);
-        pos[i] = i < 90 ? i : i - 90;
-        g[i] = 1.f / GRAD_TOKENS;
-    }
-    must(model_create(k, c, 7, o, &m, &e), &e);
-    must(model_reserve(m, &(struct model_room){.tokens = GRAD_TOKENS, .seqs = 2, .train = 1}, &e), &e);
-    float **grads = grads_alloc(m, a);
-    for (int pass = 0; pass < 2; pass++) { /* the second adds to the first: buffers must not remember */
-        model_forward(m, &(struct model_batch){.n_tok = GRAD_TOKENS, .n_seq = 2, .tokens = ids, .positions = pos, .cu_seqlens = cu}, 1);
-        model_logp(m, &(struct model_logp){.target = target, .temperature = 1, .logp = logp});
-        model_backward(m, &(struct model_grad){.g = g, .grads = grads});
-    }
-    model_params(m, n_params);
-    model_close(m);
-    return grads;
-}
-
-/* Catches: a cached activation that is read under another scale or of another layer, a gradient through the wrong rounding, bits of a
- * gradient that depend on recompute, threads or instruction set. FP8's gradient is that of fp32 within the noise of 3 bits of mantissa. */
-static void test_fp8_gradients(void **state)
-{
-    (void)state;
-    struct kern *k[4];
-    int n_kerns = open_kerns(k);
-    for (uint64_t seed = 0; seed < 10; seed++) {
-        struct model_config c = random_config(seed + 900);
-        struct arena a;
-        int64_t n = 0;
-        enum model_mla form = seed % 2 ? MODEL_ABSORBED : MODEL_EXPANDED;
-        c.hidden = 130, c.inter = 140, c.expert_inter = c.experts ? 72 : 0, c.init_range = 0.05;
-        c.q_lora = c.q_lora ? 70 : 0, c.kv_lora = c.kv_lora ? 136 : 0;
-        arena_init(&a, "grads", 256 << 20);
-        par_init(2);
-        float **want = grads_of(k[0], &c, &(struct model_opts){.prec = KERN_F32, .train = 1, .mla = form}, &a, &n);
-        float **first = grads_of(k[0], &c, &(struct model_opts){.prec = KERN_FP8, .train = 1, .mla = form}, &a, &n);
-        struct model *m;
-        struct err e = {0};
-        must(model_create(k[0], &c, 7, &(struct model_opts){.prec = KERN_FP8, .train = 1, .mla = form}, &m, &e), &e);
-        const struct model_param *p = model_params(m, &n);
-        double dot = 0, x2 = 0, y2 = 0;
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t j = 0; j < p[i].n; j++)
-                dot += (double)first[i][j] * (double)want[i][j], x2 += (double)first[i][j] * (double)first[i][j], y2 += (double)want[i][j] * (double)want[i][j];
-        if (!(dot > (c.experts ? 0.93 : 0.98) * sqrt(x2 * y2)) /* a few tokens go to other experts */ || fabs(sqrt(x2 / y2) - 1) > 0.05)
-            fail_msg("seed %d (%s): cosine of fp8's and fp32's gradient is %.4f, of their lengths %.4f", (int)seed, c.type, dot / sqrt(x2 * y2), sqrt(x2 / y2));
-        for (int i = 0; i < n_kerns; i++) {
-            par_init(i % 2 ? 2 : 1);
-            float **again = grads_of(k[i], &c, &(struct model_opts){.prec = KERN_FP8, .train = 1, .mla = form, .recompute = i % 2 == 0}, &a, &n);
-            for (int64_t q = 0; q < n; q++)
-                same_bits(again[q], first[q], p[q].n, p[q].name, seed);
-        }
-        struct model_room room = {.tokens = 4096, .seqs = 1, .train = 1};
-        int64_t narrow = model_room_bytes(m, &room);
-        model_close(m);
-        must(model_create(k[0], &c, 7, &(struct model_opts){.prec = KERN_BF16, .train = 1, .mla = form}, &m, &e), &e);
-        if (c.layers > 1 && !c.experts) /* with one layer there is nothing to share; experts need room for the wide rows of their own */
-            assert_true(narrow < model_room_bytes(m, &room));
-        model_close(m);
-        arena_release(&a);
-    }
-    par_init(0);
-    for (int i = 0; i < n_kerns; i++)
-        kern_close(k[i]);
-}
-
 /* ---- folders -------------------------------------------------------------------------------- */
-
-static char *temp_dir(char buf[64])
-{
-    snprintf(buf, 64, "/tmp/hone-model-XXXXXX");
-    assert_non_null(mkdtemp(buf));
-    return buf;
-}
 
 /* ---- the two forms of latent attention -------------------------------------------------------- */
 
@@ -600,19 +415,6 @@ static void test_forms(void **state)
 }
 
 /* ---- folders -------------------------------------------------------------------------------- */
-
-static void copy_file(const char *from, const char *to_dir, const char *name)
-{
-    char path[PATH_MAX];
-    struct sbuf b;
-    struct err e = {0};
-    sbuf_init(&b, 64 << 20);
-    snprintf(path, sizeof path, "%s/%s", from, name);
-    must(file_read(path, &b, &e), &e);
-    snprintf(path, sizeof path, "%s/%s", to_dir, name);
-    must(file_write_atomic(path, sbuf_str(&b), &e), &e);
-    sbuf_release(&b);
-}
 
 static void test_save_and_open(void **state)
 {
@@ -844,14 +646,6 @@ static void expect_refused(const char *dir, err_code code, const char *what)
     }
 }
 
-static void write_to(const char *dir, const char *name, struct str s)
-{
-    char path[PATH_MAX];
-    struct err e = {0};
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    must(file_write_atomic(path, s, &e), &e);
-}
-
 static void test_bad_configs(void **state)
 {
     (void)state;
@@ -979,7 +773,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parity),
         cmocka_unit_test(test_exact), cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_fp8_gradients),
         cmocka_unit_test(test_save_and_open),
         cmocka_unit_test(test_bf16_folder),
         cmocka_unit_test(test_freeze),
