@@ -36,9 +36,17 @@ struct pack_a {
     uint32_t *out;
     const float *a;
     int64_t rows, k, a_m, a_i;
-    int bf16;
+    int bf16, stream; /* stream: past the caches, for other threads */
 };
 void kern_cpu_pack_a(const struct pack_a *p);
+
+/* At the end of a job that streamed: its stores are seen before whatever says that it is done. */
+static inline void kern_cpu_streamed(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_sfence();
+#endif
+}
 
 /* One panel's block of results: out[rows][PANEL] (stride ldo) += a panel. a: packed tiles; panel: packed weights of the whole reduction. */
 struct panel_mul {

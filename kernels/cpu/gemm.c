@@ -29,29 +29,26 @@ static void pack_tile_rows(const struct pack_a *p, int64_t first, int64_t rows, 
                 p->cpu->to_pairs(tmp[r], src + 2 * i, kern_min(2 * n, p->k - 2 * i));
             row[r] = p->bf16 ? tmp[r] : (const uint32_t *)(const void *)(src + i);
         }
-        for (int64_t j = 0; j < n; j++)
-            for (int64_t r = 0; r < rows; r++)
-                out[(i + j) * TILE + r] = row[r][j];
+        p->cpu->tile_rows(out + i * TILE, row, rows, n, p->stream);
     }
 }
 
 /* Rows contiguous across the reduction: a(., i) is a run of memory; several tiles are filled at a time. */
 static void pack_cols(const struct pack_a *p, int64_t first, int64_t rows, uint32_t *out)
 {
+    enum { STEP = 16 };
     const int64_t len = items(p->k, p->bf16);
-    uint32_t tmp[GROUP];
-    for (int64_t i = 0; i < len; i++) {
-        const float *even = p->a + (p->bf16 ? 2 * i : i) * p->a_i + first;
-        const uint32_t *row = (const uint32_t *)(const void *)even;
-        if (p->bf16) {
-            p->cpu->zip_pairs(tmp, even, 2 * i + 1 < p->k ? even + p->a_i : NULL, rows);
-            row = tmp;
+    uint32_t tmp[STEP][GROUP];
+    for (int64_t i = 0; i < len; i += STEP) {
+        const int64_t n = kern_min(STEP, len - i);
+        const float *src = p->a + (p->bf16 ? 2 * i : i) * p->a_i + first;
+        if (!p->bf16) {
+            p->cpu->tile_cols(out + i * TILE, TILE * len, (const uint32_t *)(const void *)src, p->a_i, rows, n, p->stream);
+            continue;
         }
-        uint32_t *to = out + i * TILE;
-        int64_t r = 0;
-        for (; r + TILE <= rows; r += TILE, to += TILE * len)
-            memcpy(to, row + r, TILE * sizeof *to);
-        memcpy(to, row + r, (size_t)(rows - r) * sizeof *to);
+        for (int64_t j = 0; j < n; j++, src += 2 * p->a_i)
+            p->cpu->zip_pairs(tmp[j], src, 2 * (i + j) + 1 < p->k ? src + p->a_i : NULL, rows);
+        p->cpu->tile_cols(out + i * TILE, TILE * len, tmp[0], GROUP, rows, n, p->stream);
     }
 }
 
@@ -89,6 +86,7 @@ struct batch {
     const struct kern_cpu *cpu;
     struct piece *piece;
     int64_t n, tiles, jobs;
+    int stream; /* results and packed rows go past the caches: other threads will read them */
     char *work;
 };
 
@@ -149,21 +147,34 @@ static void load_c(const struct gemm *g, int64_t row, int64_t rows, int64_t pane
         memcpy(buf + r * PANEL, g->c + (row + r) * g->ldc + panel * PANEL, (size_t)lanes * sizeof *buf);
 }
 
-static void store_c(const struct gemm *g, int64_t row, int64_t rows, int64_t panel, const float *buf)
+/* Bias, then residual onto finished sums. */
+static void add_extras(const struct gemm *g, int64_t row, int64_t rows, int64_t panel, float *buf)
 {
-    int64_t lanes = kern_min(PANEL, g->n - panel * PANEL);
+    const int64_t lanes = kern_min(PANEL, g->n - panel * PANEL);
+    const float *bias = g->bias ? g->bias + panel * PANEL : NULL;
     for (int64_t r = 0; r < rows; r++, buf += PANEL) {
-        int64_t at = (row + r) * g->ldc + panel * PANEL;
-        const float *bias = g->bias ? g->bias + panel * PANEL : NULL, *res = g->residual ? g->residual + at : NULL;
+        const float *res = g->residual ? g->residual + (row + r) * g->ldc + panel * PANEL : NULL;
         if (bias && res)
             for (int64_t l = 0; l < lanes; l++)
-                g->c[at + l] = buf[l] + bias[l] + res[l];
-        else if (bias || res)
-            for (int64_t l = 0; l < lanes; l++)
-                g->c[at + l] = buf[l] + (bias ? bias[l] : res[l]);
+                buf[l] = buf[l] + bias[l] + res[l];
         else
-            memcpy(g->c + at, buf, (size_t)lanes * sizeof *buf);
+            for (int64_t l = 0; l < lanes; l++)
+                buf[l] += bias ? bias[l] : res[l];
     }
+}
+
+static void store_c(const struct batch *t, const struct gemm *g, int64_t row, int64_t rows, int64_t panel, float *buf)
+{
+    int64_t lanes = kern_min(PANEL, g->n - panel * PANEL);
+    float *c = g->c + row * g->ldc + panel * PANEL;
+    if (g->bias || g->residual)
+        add_extras(g, row, rows, panel, buf);
+    if (t->stream && !g->accumulate) { /* what is accumulated has been loaded by this thread */
+        t->cpu->put_rows(c, g->ldc, buf, rows, lanes);
+        return;
+    }
+    for (int64_t r = 0; r < rows; r++)
+        memcpy(c + r * g->ldc, buf + r * PANEL, (size_t)lanes * sizeof *buf);
 }
 
 /* The scales of b for the lanes of a panel, runs [first, first + n). */
@@ -226,9 +237,10 @@ static void gemm_jobs(void *ctx, int64_t begin, int64_t end, int worker)
                     pack_b(t->cpu, g, panel, i, n, room.b);
                 multiply(t, p, &room, b, panel, row, rows, i, n);
             }
-            store_c(g, row, rows, panel, room.c);
+            store_c(t, g, row, rows, panel, room.c);
         }
     }
+    kern_cpu_streamed();
 }
 
 static void pack_jobs(void *ctx, int64_t begin, int64_t end, int worker)
@@ -241,17 +253,18 @@ static void pack_jobs(void *ctx, int64_t begin, int64_t end, int worker)
         int64_t first = (begin - p->tile0) * TILE, tiles = kern_min(end - begin, kern_parts(g->m - first, TILE));
         kern_cpu_pack_a(&(struct pack_a){
             .cpu = t->cpu, .out = (uint32_t *)(uintptr_t)p->a + first * items(g->k, narrow(g)), .a = g->a + first * g->a_m,
-            .rows = kern_min(tiles * TILE, g->m - first), .k = g->k, .a_m = g->a_m, .a_i = g->a_i, .bf16 = narrow(g),
+            .rows = kern_min(tiles * TILE, g->m - first), .k = g->k, .a_m = g->a_m, .a_i = g->a_i, .bf16 = narrow(g), .stream = t->stream,
         });
         begin += tiles;
     }
+    kern_cpu_streamed();
 }
 
 /* Packs the rows of all pieces, then runs their jobs. */
 static void run_batch(struct kern *k, struct batch *t)
 {
     const int64_t threads = par_threads();
-    int64_t panels = 0, len = 1;
+    int64_t panels = 0, len = 1, by_column = 0;
     t->tiles = t->jobs = 0;
     for (int64_t i = 0; i < t->n; i++)
         panels += kern_parts(t->piece[i].g.n, PANEL);
@@ -265,15 +278,16 @@ static void run_batch(struct kern *k, struct batch *t)
         t->tiles += kern_parts(p->g.m, TILE);
         t->jobs += kern_parts(p->g.n, PANEL) * p->parts;
         len = items(p->g.k, narrow(&p->g));
+        by_column |= p->g.a_i != 1;
     }
     t->work = kern_scratch(k, SLOT_WORK, threads * ROOM);
-    par_for(t->tiles, kern_max(1, (1 << 14) / (kern_max(len, 1) * TILE)), pack_jobs, t);
+    par_for(t->tiles, kern_max(by_column ? GROUP / TILE : 1, (1 << 14) / (kern_max(len, 1) * TILE)), pack_jobs, t);
     par_for(t->jobs, 1, gemm_jobs, t);
 }
 
 void kern_cpu_gemms(struct kern *k, const struct gemm *g, int64_t n)
 {
-    struct batch t = {.cpu = k->cpu, .piece = kern_scratch(k, SLOT_PIECES, n * (int64_t)sizeof *t.piece)};
+    struct batch t = {.cpu = k->cpu, .stream = par_threads() > 1, .piece = kern_scratch(k, SLOT_PIECES, n * (int64_t)sizeof *t.piece)};
     uint32_t *a = kern_scratch(k, SLOT_A, A_BYTES);
     int64_t used = 0; /* words */
     for (int64_t i = 0; i < n; i++) {

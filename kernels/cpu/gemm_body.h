@@ -228,6 +228,111 @@ static void zip_pairs(uint32_t *dst, const float *even, const float *odd, int64_
     }
 }
 
+/* ---- rows into tiles ------------------------------------------------------------------------- *
+ * What one thread writes and several read is streamed past the caches: a line that two cores hold costs 25 ns to write again. */
+
+INLINE int whole_lines(const void *p)
+{
+    return ((uintptr_t)p & 63) == 0;
+}
+
+#if defined(__AVX512F__)
+_Static_assert(TILE == 6 && LANES == 16, "the permutations below");
+
+/* Word p of a tile belongs to row p % 6 and item p / 6: where it lies in two rows of 16 items, and which two rows those are. */
+#define WORD(p) ((p) / 6 + (p) % 2 * 16)
+#define WORD4(p) WORD(p), WORD((p) + 1), WORD((p) + 2), WORD((p) + 3)
+#define WORD16(p) {WORD4(p), WORD4((p) + 4), WORD4((p) + 8), WORD4((p) + 12)}
+#define OF(p, two) ((p) % 6 / 2 == (two)) << (p) % 16
+#define OF4(p, two) (OF(p, two) | OF((p) + 1, two) | OF((p) + 2, two) | OF((p) + 3, two))
+#define OF16(p, two) (OF4(p, two) | OF4((p) + 4, two) | OF4((p) + 8, two) | OF4((p) + 12, two))
+
+INLINE void tile_put(void *dst, vi x, const int stream)
+{
+    stream ? _mm512_stream_si512(dst, x) : i_store(dst, x);
+}
+
+/* 16 items of 6 rows. */
+INLINE void tile16(uint32_t *dst, vi row[TILE], const int stream)
+{
+    static const int32_t at[TILE][LANES] = {WORD16(0), WORD16(16), WORD16(32), WORD16(48), WORD16(64), WORD16(80)};
+    static const __mmask16 second[TILE] = {OF16(0, 1), OF16(16, 1), OF16(32, 1), OF16(48, 1), OF16(64, 1), OF16(80, 1)};
+    static const __mmask16 third[TILE] = {OF16(0, 2), OF16(16, 2), OF16(32, 2), OF16(48, 2), OF16(64, 2), OF16(80, 2)};
+    for (int q = 0; q < TILE; q++) {
+        vi x = i_load(at[q]), v = _mm512_permutex2var_epi32(row[0], x, row[1]);
+        v = _mm512_mask_mov_epi32(v, second[q], _mm512_permutex2var_epi32(row[2], x, row[3]));
+        v = _mm512_mask_mov_epi32(v, third[q], _mm512_permutex2var_epi32(row[4], x, row[5]));
+        tile_put(dst + q * LANES, v, stream);
+    }
+}
+
+/* 8 items of 6 words each, `ld` words apart; 8 words of each are read. */
+INLINE void tile8(uint32_t *dst, const uint32_t *src, int64_t ld, const int stream)
+{
+    static const int32_t first[LANES] = {0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13, 16, 17, 18, 19};
+    static const int32_t mid[LANES] = {4, 5, 8, 9, 10, 11, 12, 13, 16, 17, 18, 19, 20, 21, 24, 25};
+    static const int32_t last[LANES] = {10, 11, 12, 13, 16, 17, 18, 19, 20, 21, 24, 25, 26, 27, 28, 29};
+    vi two[4];
+    for (int i = 0; i < 4; i++)
+        two[i] = _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(const void *)(src + 2 * i * ld))),
+                                    _mm256_loadu_si256((const __m256i *)(const void *)(src + (2 * i + 1) * ld)), 1);
+    tile_put(dst, _mm512_permutex2var_epi32(two[0], i_load(first), two[1]), stream);
+    tile_put(dst + LANES, _mm512_permutex2var_epi32(two[1], i_load(mid), two[2]), stream);
+    tile_put(dst + 2 * LANES, _mm512_permutex2var_epi32(two[2], i_load(last), two[3]), stream);
+}
+#endif
+
+/* dst[item][TILE] = src[row][item]; the words of absent rows are not written, or hold anything. */
+static void tile_rows(uint32_t *dst, const uint32_t *const *src, int64_t rows, int64_t n, int stream)
+{
+    int64_t i = 0;
+#if defined(__AVX512F__)
+    for (; rows == TILE && i + LANES <= n; i += LANES) {
+        vi row[TILE];
+        for (int r = 0; r < TILE; r++)
+            row[r] = i_load(src[r] + i);
+        stream && whole_lines(dst) ? tile16(dst + i * TILE, row, 1) : tile16(dst + i * TILE, row, 0);
+    }
+#endif
+    for (; i < n; i++)
+        for (int64_t r = 0; r < rows; r++)
+            dst[i * TILE + r] = src[r][i];
+    (void)stream;
+}
+
+/* dst[tile][item][TILE] = src[item][row], tiles `ts` words apart. */
+static void tile_cols(uint32_t *dst, int64_t ts, const uint32_t *src, int64_t ld, int64_t rows, int64_t n, int stream)
+{
+    for (int64_t r = 0; r < rows; r += TILE, dst += ts) {
+        const int64_t some = rows - r < TILE ? rows - r : TILE;
+        int64_t i = 0;
+#if defined(__AVX512F__)
+        for (; rows - r >= 8 && i + 8 <= n; i += 8)
+            stream && whole_lines(dst) ? tile8(dst + i * TILE, src + i * ld + r, ld, 1) : tile8(dst + i * TILE, src + i * ld + r, ld, 0);
+#endif
+        for (; i < n; i++)
+            for (int64_t j = 0; j < some; j++)
+                dst[i * TILE + j] = src[i * ld + r + j];
+    }
+    (void)stream;
+}
+
+/* Copies rows of `n` floats from a dense array of PANEL columns past the caches, where dst allows it. */
+static void put_rows(float *dst, int64_t ld, const float *src, int64_t rows, int64_t n)
+{
+    for (int64_t r = 0; r < rows; r++, dst += ld, src += PANEL) {
+        int64_t i = 0;
+#if defined(__AVX512F__)
+        for (; whole_lines(dst) && i + LANES <= n; i += LANES)
+            _mm512_stream_ps(dst + i, v_load(src + i));
+#elif defined(__AVX2__)
+        for (; whole_lines(dst) && i + LANES <= n; i += LANES)
+            _mm256_stream_ps(dst + i, _mm256_loadu_ps(src + i)), _mm256_stream_ps(dst + i + 8, _mm256_loadu_ps(src + i + 8));
+#endif
+        memcpy(dst + i, src + i, (size_t)(n - i) * sizeof *dst);
+    }
+}
+
 /* Asks for rows that the next block will read. */
 static void fetch(const float *p, int64_t ld, int64_t rows, int64_t cols)
 {
