@@ -80,17 +80,21 @@ static void plan_slot(struct plan *p, const struct model *m, int64_t t, struct k
     }
 }
 
-/* How many of the layers are mixtures. */
-static int64_t mixtures(const struct model_config *c)
+static int has_dense(const struct model_config *c)
 {
-    return c->experts ? c->layers - c->first_dense : 0;
+    return !c->experts || c->first_dense > 0;
+}
+
+static int has_mixture(const struct model_config *c)
+{
+    return c->experts && c->first_dense < c->layers + c->mtp;
 }
 
 static void plan_slots(struct plan *p, const struct model *m, const struct model_room *r, struct acts *a)
 {
     const struct model_config *c = &m->conf;
     struct slot shared = {0};
-    const struct kinds all = {mixtures(c) < c->layers, mixtures(c) > 0};
+    const struct kinds all = {has_dense(c), has_mixture(c)};
     int own = r->train && !m->opts.recompute, narrow = r->train && model_is_narrow(m);
     if (!own || narrow)
         plan_wide(p, m, r->tokens, all, &shared);
@@ -99,7 +103,7 @@ static void plan_slots(struct plan *p, const struct model *m, const struct model
     if (!own)
         plan_slot(p, m, r->tokens, all, &shared);
     float *x = r->train ? NULL : take_f32(p, r->tokens * c->hidden);
-    for (int64_t l = 0; l < c->layers; l++) {
+    for (int64_t l = 0; l < model_all_layers(m); l++) {
         struct slot s = shared;
         const struct kinds k = {!m->layers[l].mix, m->layers[l].mix != NULL};
         if (own) {
@@ -171,6 +175,28 @@ static struct narrow take_round(struct plan *p, const struct model_config *c, in
     return take_narrow(p, t * (c->top_k > 1 ? c->top_k : 1), wide > c->hidden ? wide : c->hidden, KERN_E4M3);
 }
 
+/* module NULL: only adds up. Outside of training one module runs, as a draft. */
+static void plan_mtp(struct plan *p, const struct model_config *c, int64_t t, int train, struct mtp_work *w)
+{
+    w->h = take_f32(p, t * c->hidden);
+    w->cat = take_f32(p, 2 * t * c->hidden);
+    for (int64_t k = 0; k < (train ? c->mtp : 1); k++) {
+        struct mtp_rows r = w->module ? w->module[k] : (struct mtp_rows){0};
+        r.out = take_f32(p, t * c->hidden);
+        r.fin = take_f32(p, t * c->hidden);
+        r.logp = take_f32(p, t);
+        r.lse = take_f32(p, t);
+        r.pos = take(p, t, 4);
+        if (w->module)
+            w->module[k] = r;
+    }
+    if (!train)
+        return;
+    w->dh = take_f32(p, t * c->hidden);
+    w->dcat = take_f32(p, 2 * t * c->hidden);
+    w->dfin = take_f32(p, t * c->hidden);
+}
+
 static void plan_backward(struct plan *p, const struct model *m, int64_t t, struct acts *a)
 {
     const struct model_config *c = &m->conf;
@@ -193,11 +219,13 @@ static void plan_all(struct plan *p, const struct model *m, const struct model_r
     a->fin = take_f32(p, t * c->hidden);
     a->xn = take_f32(p, t * c->hidden);
     a->qk = c->qk_norm ? take_f32(p, t * (c->heads + c->kv_heads) * c->head_dim) : NULL;
-    a->act = mixtures(c) < c->layers ? take_f32(p, t * c->inter) : NULL;
+    a->act = has_dense(c) ? take_f32(p, t * c->inter) : NULL;
     if (c->kv_lora)
         (model_absorbed(m) ? plan_absorbed : plan_latent)(p, c, t, r->train, &a->lat);
-    if (mixtures(c))
+    if (has_mixture(c))
         plan_mixture(p, c, t, r->train, &a->mix);
+    if (c->mtp)
+        plan_mtp(p, c, t, r->train, &a->mtp);
     a->logp = take_f32(p, t);
     a->lse = take_f32(p, t);
     a->entropy = take_f32(p, t);
@@ -227,7 +255,27 @@ void model_acts_free(struct model *m)
     free(m->a.at);
     free(m->a.mix.first);
     free(m->a.mix.dw);
-    m->a = (struct acts){.slots = m->a.slots};
+    free(m->a.mtp.host);
+    free(m->a.mtp.logp);
+    m->a = (struct acts){.slots = m->a.slots, .mtp.module = m->a.mtp.module};
+}
+
+static int host_alloc_mtp(struct acts *a, const struct model_config *c)
+{
+    int64_t t = a->room.tokens, each = 5 * t + 2 * a->room.seqs + 1;
+    a->mtp.host = malloc((size_t)(c->mtp * each) * sizeof *a->mtp.host);
+    a->mtp.logp = malloc((size_t)t * sizeof *a->mtp.logp);
+    for (int64_t k = 0; a->mtp.host && k < c->mtp; k++) {
+        struct mtp_rows *r = &a->mtp.module[k];
+        r->tokens = a->mtp.host + k * each;
+        r->positions = r->tokens + t;
+        r->from = r->positions + t;
+        r->target = r->from + t;
+        r->place = r->target + t;
+        r->cu = r->place + t;
+        r->kv_len = r->cu + a->room.seqs + 1;
+    }
+    return a->mtp.host && a->mtp.logp;
 }
 
 static err_code host_alloc(struct acts *a, const struct model_config *c, struct err *e)
@@ -246,6 +294,8 @@ static err_code host_alloc(struct acts *a, const struct model_config *c, struct 
         a->mix.token_of = ok ? a->mix.slot_of + n : NULL;
         a->mix.ids = ok ? a->mix.token_of + n : NULL;
     }
+    if (ok && c->mtp)
+        ok = host_alloc_mtp(a, c);
     return ok ? ERR_OK : err_set(e, ERR_LIMIT, "memory is short");
 }
 
@@ -260,7 +310,9 @@ err_code model_reserve(struct model *m, const struct model_room *r, struct err *
     if (m->a.mem && want.tokens == m->a.room.tokens && want.seqs == m->a.room.seqs && want.train == m->a.room.train)
         return ERR_OK;
     if (!m->a.slots)
-        m->a.slots = ARENA_NEW(&m->mem, struct slot, m->conf.layers);
+        m->a.slots = ARENA_NEW(&m->mem, struct slot, model_all_layers(m));
+    if (!m->a.mtp.module)
+        m->a.mtp.module = ARENA_NEW(&m->mem, struct mtp_rows, m->conf.mtp);
     model_acts_free(m);
     m->kept = 0;
     m->rows = 0;

@@ -120,22 +120,31 @@ static void head_back(const struct back *w, const struct model_grad *g)
         kern_put(m->k, a->ge, g->ge, w->t * 4);
     kern_head_bwd(m->k, &(struct kern_head_bwd){.dx = a->dxn, .dw = w->grads[m->head.first], .x = a->fin, .lse = a->lse, .entropy = g->ge ? a->entropy : NULL, .g = a->g,
                                                 .ge = g->ge ? a->ge : NULL, .w = &m->head.w, .target = m->target, .t = w->t, .temperature = m->temperature});
+    if (g->g_mtp)
+        kern_add(m->k, &(struct kern_add){.y = a->dxn, .a = a->dxn, .b = a->mtp.dfin, .n = w->t * m->conf.hidden});
     model_norm_back(w, a->dx, a->dxn, a->x_last, m->norm, 0);
+}
+
+void model_layer_back(const struct back *w, int64_t l)
+{
+    struct model *m = w->m;
+    struct slot *s = &m->a.slots[l];
+    if (m->opts.recompute)
+        model_layer_forward(m, &(struct pass){.b = w->b, .keep = 1}, l, NULL);
+    ffn_back(w, &m->layers[l], s);
+    attn_back(w, &m->layers[l], s);
 }
 
 void model_backward(struct model *m, const struct model_grad *g)
 {
     struct back w = {.m = m, .b = &m->batch, .grads = g->grads, .t = m->rows};
-    if (!m->kept || !m->target || (g->ge && !m->has_entropy))
-        BUG("model_backward needs model_forward with keep, then model_logp (with entropy when its gradient is given)");
+    if (!m->kept || !m->target || (g->ge && !m->has_entropy) || (g->g_mtp && !m->has_mtp))
+        BUG("model_backward needs model_forward with keep, then model_logp (with entropy) and model_mtp when their gradients are given");
+    if (g->g_mtp)
+        model_mtp_back(m, g);
     head_back(&w, g);
-    for (int64_t l = m->conf.layers - 1; l >= 0; l--) {
-        struct slot *s = &m->a.slots[l];
-        if (m->opts.recompute)
-            model_layer_forward(m, &(struct pass){.b = w.b, .keep = 1}, l, NULL);
-        ffn_back(&w, &m->layers[l], s);
-        attn_back(&w, &m->layers[l], s);
-    }
+    for (int64_t l = m->conf.layers - 1; l >= 0; l--)
+        model_layer_back(&w, l);
     kern_embed_bwd(m->k, &(struct kern_embed_bwd){.dtable = g->grads[m->embed], .dy = m->a.dx, .ids = w.b->tokens, .t = w.t, .c = m->conf.hidden, .v = m->conf.vocab});
     m->kept = 0; /* the activations are used up */
 }

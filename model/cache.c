@@ -12,10 +12,16 @@ struct model_kv_shape model_kv_shape(const struct model *m)
     return (struct model_kv_shape){c->kv_heads, c->head_dim, c->kv_lora ? c->d_v : c->head_dim};
 }
 
+/* Layers that have keys; the first MTP module's are the last. */
+static int64_t planes(const struct model *m)
+{
+    return m->conf.layers + (m->conf.mtp > 0);
+}
+
 int64_t model_cache_page_bytes(const struct model *m)
 {
     struct model_kv_shape s = model_kv_shape(m);
-    return m->conf.layers * s.heads * KERN_PAGE * (s.k + s.v) * 4;
+    return planes(m) * s.heads * KERN_PAGE * (s.k + s.v) * 4;
 }
 
 err_code model_cache_open(struct model *m, int64_t n_pages, struct model_cache **out, struct err *e)
@@ -63,7 +69,7 @@ static void copy_page(struct model_cache *c, float *plane, int64_t floats, int32
 void model_cache_copy(struct model_cache *c, int32_t dst, int32_t src)
 {
     assert(dst >= 0 && dst < c->n_pages && src >= 0 && src < c->n_pages);
-    for (int64_t l = 0; l < c->m->conf.layers; l++) {
+    for (int64_t l = 0; l < planes(c->m); l++) {
         float *keys = c->mem + l * c->n_pages * (c->page_k + c->page_v);
         copy_page(c, keys, c->page_k, dst, src);
         copy_page(c, keys + c->n_pages * c->page_k, c->page_v, dst, src);

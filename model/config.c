@@ -480,7 +480,7 @@ struct model_size model_size(const struct model_config *c)
         s.params += s.per_layer;
         s.active += attn_params(c) + 2 * c->hidden + ffn_params(c, l, 1);
     }
-    s.mtp = c->mtp * (s.per_layer + 3 * c->hidden + 2 * c->hidden * c->hidden);
+    s.mtp = c->mtp * (attn_params(c) + 2 * c->hidden + ffn_params(c, c->layers, 0) + 3 * c->hidden + 2 * c->hidden * c->hidden);
     s.kv_numbers = c->layers * (c->kv_lora ? c->kv_lora + c->d_rope : 2 * c->kv_heads * c->head_dim);
     return s;
 }

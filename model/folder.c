@@ -106,17 +106,38 @@ static err_code check_tensor(const struct shards *s, const struct model_param *p
     return err_set(e, ERR_DATA, "'%s': tensor '%s' has shape [%s], config.json gives [%lld]", s->dir, p->name, got, (long long)p->rows);
 }
 
-/* Present in published files, and not read: frequencies that the config gives; the head of a tied model; MTP layers, which no pass
- * here computes. */
+/* Published MTP layers repeat the embedding and the head: of which parameter this tensor is a copy, or -1. */
+static int copied_param(const struct model *m, struct str name)
+{
+    static const char *const of[] = {"embed_tokens.weight", "shared_head.head.weight"};
+    char full[96];
+    for (int64_t l = m->conf.layers; l < model_all_layers(m); l++)
+        for (int i = 0; i < 2; i++) {
+            snprintf(full, sizeof full, "model.layers.%lld.%s", (long long)l, of[i]);
+            if (str_eq(name, str_of(full)))
+                return i ? m->head.first : m->embed;
+        }
+    return -1;
+}
+
+/* Present in published files, and not read: frequencies that the config gives; the head of a tied model; copies in MTP layers. */
 static int redundant(const struct model *m, struct str name)
 {
-    char prefix[64];
-    for (int64_t l = 0; l < m->conf.mtp; l++) {
-        snprintf(prefix, sizeof prefix, "model.layers.%lld.", (long long)(m->conf.layers + l));
-        if (str_starts(name, str_of(prefix)))
-            return 1;
-    }
-    return str_ends(name, STR(".rotary_emb.inv_freq")) || (m->conf.tied && str_eq(name, STR("lm_head.weight")));
+    return str_ends(name, STR(".rotary_emb.inv_freq")) || (m->conf.tied && str_eq(name, STR("lm_head.weight"))) || copied_param(m, name) >= 0;
+}
+
+/* A copy that is none would be another model: what is shared here is not shared there. */
+static err_code check_copies(const struct shards *s, const struct model *m, struct err *e)
+{
+    for (int i = 0; i < s->n; i++)
+        for (int64_t j = 0; j < s->files[i].n; j++) {
+            const struct st_tensor *t = &s->files[i].tensors[j];
+            int p = copied_param(m, t->name);
+            if (p >= 0 && (t->dtype != s->of[p]->dtype || t->bytes != s->of[p]->bytes || memcmp(t->data, s->of[p]->data, (size_t)t->bytes)))
+                return err_set(e, ERR_UNSUPPORTED, "'%s': tensor '%.*s' is not a copy of '%s'; MTP layers with an embedding or head of their own are not supported", s->paths[i],
+                               (int)(t->name.n > 200 ? 200 : t->name.n), t->name.p, m->params[p].name);
+        }
+    return ERR_OK;
 }
 
 static int by_name(const void *x, const void *y)
@@ -142,7 +163,7 @@ static err_code match(struct shards *s, const struct model *m, struct err *e)
             const struct st_tensor *t = &s->files[i].tensors[j];
             const struct model_param **at = bsearch(&t->name, sorted, (size_t)m->n_params, sizeof(*sorted), name_cmp);
             if (!at && redundant(m, t->name)) {
-                s->benign++;
+                s->benign += copied_param(m, t->name) < 0; /* those are compared below */
                 continue;
             }
             if (!at)
@@ -158,8 +179,8 @@ static err_code match(struct shards *s, const struct model *m, struct err *e)
         TRY(check_tensor(s, &m->params[p], s->of[p], e));
     }
     if (s->benign)
-        log_info("model", "'%s': %lld tensors are not read (rotary frequencies, the head of a tied model, MTP layers)", s->dir, (long long)s->benign);
-    return ERR_OK;
+        log_info("model", "'%s': %lld tensors are not read (rotary frequencies, the head of a tied model)", s->dir, (long long)s->benign);
+    return check_copies(s, m, e);
 }
 
 static float half_to_float(uint16_t h)
@@ -269,6 +290,27 @@ static err_code open_into(struct model *m, const char *dir, struct err *e)
     return rc;
 }
 
+/* Folders saved by programs that do not know MTP still have its key in config.json. */
+static err_code find_mtp(const char *dir, struct model_config *c, struct err *e)
+{
+    struct shards s;
+    char prefix[64];
+    int found = 0;
+    snprintf(prefix, sizeof prefix, "model.layers.%lld.", (long long)c->layers);
+    err_code rc = c->mtp ? shards_open(dir, &s, e) : ERR_OK;
+    if (!c->mtp)
+        return rc;
+    for (int i = 0; i < s.n; i++)
+        for (int64_t j = 0; j < s.files[i].n && !found; j++)
+            found = str_starts(s.files[i].tensors[j].name, str_of(prefix));
+    if (rc == ERR_OK && !found) {
+        log_info("model", "'%s': config.json names %lld MTP layers, the files have none: read without", dir, (long long)c->mtp);
+        c->mtp = 0;
+    }
+    shards_close(&s);
+    return rc;
+}
+
 err_code model_open(struct kern *k, const char *dir, const struct model_opts *o, struct model **out, struct err *e)
 {
     struct model_config c;
@@ -278,6 +320,7 @@ err_code model_open(struct kern *k, const char *dir, const struct model_opts *o,
     TRY(model_config_read(dir, &c, e));
     if (c.quant[0])
         return err_set(e, ERR_UNSUPPORTED, "'%s': \"quantization_config\" '%s': quantised weights are not supported", dir, c.quant);
+    TRY(find_mtp(dir, &c, e));
     TRY(model_alloc(k, &c, o, &m, e));
     err_code rc = open_into(m, dir, e);
     if (rc != ERR_OK)

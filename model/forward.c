@@ -117,7 +117,7 @@ void model_layer_forward(struct model *m, const struct pass *p, int64_t l, float
         dense_forward(m, p, y, s, out);
 }
 
-static void check_batch(struct model *m, const struct model_batch *b)
+void model_check_batch(struct model *m, const struct model_batch *b)
 {
     int32_t top = 0;
     if (b->n_tok < 1 || b->n_tok > m->a.room.tokens || b->n_seq < 1 || b->n_seq > m->a.room.seqs)
@@ -136,7 +136,7 @@ static void run(struct model *m, const struct pass *p)
 {
     struct acts *a = &m->a;
     const struct model_batch *b = p->b;
-    check_batch(m, b);
+    model_check_batch(m, b);
     kern_put(m->k, a->pos, b->positions, b->n_tok * 4);
     float *first = a->slots[0].x_in;
     kern_embed(m->k, &(struct kern_embed){.y = first, .table = m->table, .table_bf16 = m->table16, .ids = b->tokens, .t = b->n_tok, .c = m->conf.hidden, .v = m->conf.vocab});
@@ -154,11 +154,12 @@ void model_forward(struct model *m, const struct model_batch *b, int keep)
         m->a.kv_len[s] = b->cu_seqlens[s + 1] - b->cu_seqlens[s];
     run(m, &(struct pass){.b = b, .keep = keep});
     m->kept = keep;
+    m->has_mtp = 0;
     m->batch = *b;
     m->target = NULL;
 }
 
-void model_step(struct model *m, struct model_cache *c, const struct model_step *s)
+void model_place_tokens(struct model *m, const struct model_cache *c, const struct model_step *s)
 {
     assert(c->m == m && s->b.n_seq <= m->a.room.seqs && s->b.n_tok <= m->a.room.tokens);
     for (int64_t i = 0; i < s->b.n_seq; i++)
@@ -168,6 +169,11 @@ void model_step(struct model *m, struct model_cache *c, const struct model_step 
             m->a.page[t] = page;
             m->a.at[t] = pos % KERN_PAGE;
         }
+}
+
+void model_step(struct model *m, struct model_cache *c, const struct model_step *s)
+{
+    model_place_tokens(m, c, s);
     run(m, &(struct pass){.b = &s->b, .step = s, .cache = c});
     m->kept = 0;
     m->target = NULL;
@@ -189,16 +195,21 @@ void model_logp(struct model *m, const struct model_logp *a)
     m->has_entropy = a->entropy != NULL;
 }
 
-void model_logits(struct model *m, const int32_t *rows, int64_t n_rows, float *out)
+void model_some_logits(struct model *m, const float *states, int64_t n_states, const int32_t *rows, int64_t n_rows, float *out)
 {
     struct acts *a = &m->a;
     for (int64_t r = 0; r < n_rows; r += a->logit_rows) {
         int64_t n = n_rows - r < a->logit_rows ? n_rows - r : a->logit_rows;
         /* a lookup of rows is what the embedding does */
-        kern_embed(m->k, &(struct kern_embed){.y = a->gathered, .table = a->fin, .ids = rows + r, .t = n, .c = m->conf.hidden, .v = m->rows});
+        kern_embed(m->k, &(struct kern_embed){.y = a->gathered, .table = states, .ids = rows + r, .t = n, .c = m->conf.hidden, .v = n_states});
         kern_logits(m->k, &(struct kern_logits){.y = a->logits, .x = a->gathered, .w = &m->head.w, .t = n});
         kern_get(m->k, out + r * m->conf.vocab, a->logits, n * m->conf.vocab * 4);
     }
+}
+
+void model_logits(struct model *m, const int32_t *rows, int64_t n_rows, float *out)
+{
+    model_some_logits(m, m->a.fin, m->rows, rows, n_rows, out);
 }
 
 void model_rows_logp(struct model *m, const float *logits, const int32_t *target, int64_t rows, float temperature, float *logp)

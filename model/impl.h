@@ -35,6 +35,12 @@ struct layer {
     int norm1, norm2, q_norm, k_norm; /* parameters; -1 = none. Latent attention: of the two latents */
 };
 
+/* What an MTP layer has beside its decoder layer. */
+struct mtp {
+    int enorm, hnorm, norm;    /* parameters; norm: before the head */
+    struct linear eh;          /* [hidden, 2 hidden], embedding first */
+};
+
 /* Forward layouts of all linears; shared by a model and its frozen copies until the next refresh. */
 struct packs {
     void *mem;
@@ -86,6 +92,22 @@ struct mixture_work {
     float **dw;                /* host [experts] */
 };
 
+/* A module's rows of the last model_mtp or model_draft. */
+struct mtp_rows {
+    float *out, *fin;          /* [T, hidden] the layer's output, and behind the norm */
+    float *logp, *lse;         /* [T] */
+    int32_t *pos;              /* [T] */
+    int32_t *tokens, *positions, *from, *target, *place, *cu, *kv_len; /* host: [T] five times, [seqs + 1], [seqs] */
+    int64_t n, seqs;
+};
+struct mtp_work {
+    float *h, *cat;            /* [T, hidden] states taken; [T, 2 hidden] */
+    float *dh, *dcat, *dfin;   /* backward; dfin: what the main forward's states get */
+    struct mtp_rows *module;   /* [mtp]; in the model's arena */
+    int32_t *host;             /* the modules' host arrays */
+    float *logp;               /* host [T] */
+};
+
 /* Buffers of the passes, all inside one allocation. */
 struct acts {
     struct model_room room;
@@ -104,6 +126,7 @@ struct acts {
     struct latent_work lat;
     struct mixture_work mix;
     struct narrow round;       /* FP8: a linear's input on its way to the weight gradient */
+    struct mtp_work mtp;
     int32_t *kv_len, *page, *at; /* host: [seqs], [T], [T] */
 };
 
@@ -120,7 +143,8 @@ struct model {
     void *table16;             /* embedding table as bf16, when it is exactly that and masters are not kept */
     float *table;              /* or as f32 (inside masters when those are kept) */
     int embed, norm;           /* parameters */
-    struct layer *layers;
+    struct layer *layers;      /* [layers + mtp] */
+    struct mtp *mtp;           /* [mtp] */
     struct linear head;
     struct linear **linears;   /* all of them */
     int64_t n_linears;
@@ -134,6 +158,7 @@ struct model {
     struct acts a;
     struct model_batch batch;  /* of the last forward */
     int kept, has_entropy;
+    int has_mtp;               /* model_mtp ran behind the last forward */
     const int32_t *target;     /* of the last model_logp */
     float temperature;
     int64_t rows;              /* tokens of the last pass */
@@ -206,6 +231,19 @@ void model_latent_back(const struct back *w, const struct layer *y, struct slot 
 /* Mixture (mixture.c): out = x_mid + experts(a->xn), out NULL as above; a->dxn from a->dx. */
 void model_mixture_forward(struct model *m, const struct pass *p, int64_t l, struct slot *s, float *out);
 void model_mixture_back(const struct back *w, const struct layer *y, struct slot *s);
+/* Decoder layers, those of MTP modules too. */
+static inline int64_t model_all_layers(const struct model *m)
+{
+    return m->conf.layers + m->conf.mtp;
+}
+/* forward.c, backward.c, mtp.c */
+void model_check_batch(struct model *m, const struct model_batch *b);
+void model_place_tokens(struct model *m, const struct model_cache *c, const struct model_step *s);
+void model_some_logits(struct model *m, const float *states, int64_t n_states, const int32_t *rows, int64_t n_rows, float *out);
+/* a->dx: gradient of a layer's output in, of its input out. */
+void model_layer_back(const struct back *w, int64_t l);
+/* The modules' backward; a->mtp.dfin gets what flows into the final norm's output. */
+void model_mtp_back(struct model *m, const struct model_grad *g);
 static inline int model_absorbed(const struct model *m)
 {
     return m->conf.kv_lora && m->opts.mla == MODEL_ABSORBED;

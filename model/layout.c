@@ -136,6 +136,12 @@ static void add_layer(struct model *m, int64_t l)
     mark_pow2(y, c->experts);
 }
 
+/* Head and eh_proj stay high (N6). */
+static enum kern_prec head_prec(const struct model *m)
+{
+    return m->opts.prec == KERN_FP8 ? KERN_BF16 : m->opts.prec;
+}
+
 /* Where each parameter lies in the masters: a linear's parts without gaps, groups on 64 bytes. Without masters only vectors lie there. */
 static void place(struct model *m)
 {
@@ -161,22 +167,40 @@ static void place(struct model *m)
     m->master_floats = at;
 }
 
+/* Behind everything else: a model has the same parameters in the same places with and without them. */
+static void add_mtp(struct model *m, int64_t k)
+{
+    const struct model_config *c = &m->conf;
+    int64_t l = c->layers + k, first = m->n_params;
+    struct mtp *p = &m->mtp[k];
+    p->enorm = layer_param(m, l, "enorm.weight", c->hidden, 1);
+    p->hnorm = layer_param(m, l, "hnorm.weight", c->hidden, 1);
+    add_linear(m, l, &p->eh, (const struct part[]){{"eh_proj", c->hidden}}, 1, 2 * c->hidden, 0);
+    p->eh.w.prec = head_prec(m);
+    add_layer(m, l);
+    p->norm = layer_param(m, l, "shared_head.norm.weight", c->hidden, 1);
+    for (; first < m->n_params; first++)
+        m->params[first].mtp = 1;
+}
+
 void model_layout(struct model *m)
 {
     const struct model_config *c = &m->conf;
-    int64_t most = 3 + c->layers * (20 + 3 * (c->experts + 2));
+    int64_t most = 3 + model_all_layers(m) * (24 + 3 * (c->experts + 2));
     m->params = ARENA_NEW(&m->mem, struct model_param, most);
     m->offset = ARENA_NEW(&m->mem, int64_t, most);
     m->linears = ARENA_NEW(&m->mem, struct linear *, most);
-    m->layers = ARENA_NEW(&m->mem, struct layer, c->layers);
+    m->layers = ARENA_NEW(&m->mem, struct layer, model_all_layers(m));
+    m->mtp = ARENA_NEW(&m->mem, struct mtp, c->mtp);
     m->embed = add_param(m, "model.embed_tokens.weight", c->vocab, c->hidden);
     for (int64_t l = 0; l < c->layers; l++)
         add_layer(m, l);
     m->norm = add_param(m, "model.norm.weight", c->hidden, 1);
     int head = c->tied ? m->embed : add_param(m, "lm_head.weight", c->vocab, c->hidden);
-    enum kern_prec prec = m->opts.prec == KERN_FP8 ? KERN_BF16 : m->opts.prec; /* the head stays high (N6) */
-    m->head = (struct linear){.w = {.n = c->vocab, .k = c->hidden, .prec = prec}, .first = head, .n_parts = 1, .bias_first = -1};
+    m->head = (struct linear){.w = {.n = c->vocab, .k = c->hidden, .prec = head_prec(m)}, .first = head, .n_parts = 1, .bias_first = -1};
     m->linears[m->n_linears++] = &m->head;
+    for (int64_t k = 0; k < c->mtp; k++)
+        add_mtp(m, k);
     assert(m->n_params <= most);
     place(m);
 }

@@ -108,6 +108,7 @@ struct model_param {
     float *w;                   /* [n] master, row-major; NULL without masters (norms and biases are always there) */
     int64_t n, rows, cols;      /* cols 1 for vectors */
     int decay;                  /* matrices: weight decay applies */
+    int mtp;                    /* of an MTP layer: no part of the main forward */
 };
 const struct model_param *model_params(const struct model *m, int64_t *n);
 /* The masters changed: packs are renewed. */
@@ -144,8 +145,20 @@ void model_logp(struct model *m, const struct model_logp *a);
 /* Logits of chosen rows of the last forward or step, host [n_rows, vocab]. */
 void model_logits(struct model *m, const int32_t *rows, int64_t n_rows, float *out);
 
+/* Multi-token prediction (DeepSeek-V3 section 2.2) over the last model_forward with keep. Module k = 1 .. conf.mtp at row i of a sequence takes the
+ * state of module k - 1 (module 0: the final norm's output) and the token at i + k, and predicts the token behind it:
+ *   z = eh_proj [enorm(emb(t_{i+k})) | hnorm(h^{k-1}_i)];   h^k = layer(z), at position i;   p_k = softmax(head(norm(h^k)))
+ * The last k rows of a sequence have no module k: sequences do not see each other. The input of module k > 1 is h^{k-1} before its norm.
+ * Names as published: model.layers.(num_hidden_layers + k - 1); embedding and head are the main ones. */
+struct model_mtp {
+    const int32_t *target;      /* host [n_tok], as in model_logp: target[t] is the token behind row t; module k at row i learns target[i + k] */
+    float *logp;                /* host [conf.mtp, n_tok]: log p_k(target[t]) at its place t = i + k; 0 where there is none */
+};
+void model_mtp(struct model *m, const struct model_mtp *a);
+
 struct model_grad {
     const float *g;             /* host [n_tok]: dL/dlogp of the last model_logp */
+    const float *g_mtp;         /* host [conf.mtp, n_tok]: dL/dlogp of the last model_mtp; NULL: the MTP layers learn nothing */
     const float *ge;            /* host [n_tok]: dL/dentropy, or NULL */
     float *const *grads;        /* [n_params] each [n], added to */
 };
@@ -154,7 +167,7 @@ void model_backward(struct model *m, const struct model_grad *a);
 /* ---- cache -------------------------------------------------------------------------------- *
  * Pages of KERN_PAGE tokens; who owns which page is the caller's (rollout's) business. */
 struct model_cache;
-int64_t model_cache_page_bytes(const struct model *m); /* all layers, keys and values */
+int64_t model_cache_page_bytes(const struct model *m); /* all layers, keys and values; with MTP layers one more for drafts */
 err_code model_cache_open(struct model *m, int64_t n_pages, struct model_cache **out, struct err *e);
 void model_cache_close(struct model_cache *c);
 /* Copies one page's contents (a shared prefix that ends inside a page). */
@@ -171,6 +184,20 @@ struct model_step {             /* host */
 void model_step(struct model *m, struct model_cache *c, const struct model_step *s);
 /* lse at `temperature` and logp of target for rows of logits that model_logits gave (host): the bits of model_logp. */
 void model_rows_logp(struct model *m, const float *logits, const int32_t *target, int64_t rows, float temperature, float *logp);
+
+/* MTP as a draft for speculative decoding: module 1 over rows whose main state is known, through its own part of the cache. Nothing
+ * that carries a log-prob depends on it. The model must have MTP layers. */
+struct model_draft {            /* host */
+    struct model_step s;        /* row r: position of the main row whose state it takes, and the token behind it */
+    const int32_t *from;        /* [n_tok] row of the last model_step (again 1: of the last model_draft) with that state; -1: hidden has it */
+    const float *hidden;        /* [n_tok, hidden], or NULL */
+    int again;                  /* 1: module 1 goes on from its own states: drafts further ahead */
+};
+void model_draft(struct model *m, struct model_cache *c, const struct model_draft *d);
+/* Logits of chosen rows of the last model_draft: predictions of the token behind the row's. */
+void model_draft_logits(struct model *m, const int32_t *rows, int64_t n_rows, float *out);
+/* State of a row of the last model_step, host [hidden]. */
+void model_state(struct model *m, int32_t row, float *out);
 
 CDECL_END
 

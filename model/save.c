@@ -9,8 +9,9 @@
 struct saver {
     const struct model *m;
     struct arena mem;
-    struct st_tensor *t;       /* [n_params] */
-    int *shard;                /* [n_params] */
+    struct st_tensor *t;       /* [n] parameters, then copies in MTP layers */
+    int *shard;                /* [n] */
+    int64_t n;
     int n_shards;
     int bf16;
     char name[64];             /* of a shard */
@@ -51,24 +52,41 @@ static void shard_name(struct saver *s, int i)
         snprintf(s->name, sizeof s->name, "model-%05d-of-%05d.safetensors", i + 1, s->n_shards);
 }
 
+static void add_tensor(struct saver *s, const char *name, const struct model_param *q)
+{
+    uint64_t *dims = ARENA_NEW(&s->mem, uint64_t, 2);
+    dims[0] = (uint64_t)q->rows, dims[1] = (uint64_t)q->cols;
+    s->t[s->n++] = (struct st_tensor){.name = str_of(name), .dtype = s->bf16 ? ST_BF16 : ST_F32, .n_dims = q->cols > 1 ? 2 : 1, .dims = dims, .data = q,
+                                      .bytes = q->n * (s->bf16 ? 2 : 4)};
+}
+
+/* Published MTP layers hold the embedding and the head again; programs that load such a layer alone want them. */
+static void add_copies(struct saver *s, int64_t layer)
+{
+    char name[96];
+    snprintf(name, sizeof name, "model.layers.%lld.embed_tokens.weight", (long long)layer);
+    add_tensor(s, str_dup(&s->mem, str_of(name)).p, &s->m->params[s->m->embed]);
+    snprintf(name, sizeof name, "model.layers.%lld.shared_head.head.weight", (long long)layer);
+    add_tensor(s, str_dup(&s->mem, str_of(name)).p, &s->m->params[s->m->head.first]);
+}
+
 /* Tensors in parameter order fill shards until the next would pass the size. */
 static void plan(struct saver *s, int64_t shard_bytes)
 {
     const struct model *m = s->m;
-    int64_t in_shard = 0;
-    s->t = ARENA_NEW(&s->mem, struct st_tensor, m->n_params);
-    s->shard = ARENA_NEW(&s->mem, int, m->n_params);
+    int64_t in_shard = 0, most = m->n_params + 2 * m->conf.mtp;
+    s->t = ARENA_NEW(&s->mem, struct st_tensor, most);
+    s->shard = ARENA_NEW(&s->mem, int, most);
     s->n_shards = 1;
-    for (int64_t p = 0; p < m->n_params; p++) {
-        const struct model_param *q = &m->params[p];
-        uint64_t *dims = ARENA_NEW(&s->mem, uint64_t, 2);
-        dims[0] = (uint64_t)q->rows, dims[1] = (uint64_t)q->cols;
-        s->t[p] = (struct st_tensor){.name = str_of(q->name), .dtype = s->bf16 ? ST_BF16 : ST_F32, .n_dims = q->cols > 1 ? 2 : 1, .dims = dims,
-                                     .data = q, .bytes = q->n * (s->bf16 ? 2 : 4)};
-        if (in_shard && in_shard + s->t[p].bytes > shard_bytes)
+    for (int64_t p = 0; p < m->n_params; p++)
+        add_tensor(s, m->params[p].name, &m->params[p]);
+    for (int64_t k = 0; k < m->conf.mtp; k++)
+        add_copies(s, m->conf.layers + k);
+    for (int64_t i = 0; i < s->n; i++) {
+        if (in_shard && in_shard + s->t[i].bytes > shard_bytes)
             s->n_shards++, in_shard = 0;
-        in_shard += s->t[p].bytes;
-        s->shard[p] = s->n_shards - 1;
+        in_shard += s->t[i].bytes;
+        s->shard[i] = s->n_shards - 1;
     }
 }
 
@@ -77,7 +95,7 @@ static err_code write_shards(struct saver *s, struct err *e)
     char path[PATH_MAX];
     for (int i = 0; i < s->n_shards; i++) {
         int64_t first = 0, n = 0;
-        for (int64_t p = 0; p < s->m->n_params; p++) {
+        for (int64_t p = 0; p < s->n; p++) {
             first += s->shard[p] < i;
             n += s->shard[p] == i;
         }
@@ -113,9 +131,9 @@ static err_code write_index(struct saver *s, struct err *e)
 {
     json_t *map = json_object(), *o = json_object();
     int64_t total = 0;
-    for (int64_t p = 0; p < s->m->n_params; p++) {
+    for (int64_t p = 0; p < s->n; p++) {
         shard_name(s, s->shard[p]);
-        json_object_set_new(map, s->m->params[p].name, json_string(s->name));
+        json_object_set_new(map, s->t[p].name.p, json_string(s->name));
         total += s->t[p].bytes;
     }
     json_object_set_new(o, "metadata", json_pack("{s:I}", "total_size", (json_int_t)total));
@@ -138,8 +156,8 @@ static err_code write_config(struct saver *s, struct err *e)
 {
     json_t *o = s->m->source ? json_deep_copy(s->m->source) : model_config_json(&s->m->conf);
     json_object_del(o, "dtype"); /* transformers 5 writes this one, 4 the other; both read the older */
-    if (s->m->conf.mtp)
-        json_object_set_new(o, "num_nextn_predict_layers", json_integer(0)); /* those are not in the files */
+    if (s->m->conf.mtp || json_object_get(o, "num_nextn_predict_layers"))
+        json_object_set_new(o, "num_nextn_predict_layers", json_integer(s->m->conf.mtp)); /* what is in the files */
     json_object_set_new(o, "torch_dtype", json_string(s->bf16 ? "bfloat16" : "float32"));
     err_code rc = write_json(s->dir, "config.json", o, e);
     json_decref(o);

@@ -78,7 +78,7 @@ static void bind(struct model *m)
         if (lin->uk)
             bind_heads(m, lin);
     }
-    for (int64_t l = 0; l < m->conf.layers; l++) {
+    for (int64_t l = 0; l < model_all_layers(m); l++) {
         const struct mixture *x = m->layers[l].mix;
         for (int64_t e = 0; x && e < m->conf.experts; e++) {
             x->gu_w[e] = x->gu[e].w;

@@ -3,13 +3,43 @@
 #include "sft/data.h"
 #include "sft/sft.h"
 
-/* -sum_t w_t log pi(x_t) / W of one micro-batch, and its gradient: dL/dlogp_t = -w_t / W. */
-static double leaf_loss(struct train_job *j, const struct data_batch *b, double weight, struct arena scratch)
+/* What a step adds up over its leaves. */
+struct losses {
+    double weight;              /* W, of the whole step */
+    double mtp_weight;          /* lambda; 0: no module runs */
+    double main, mtp;
+};
+
+/* DeepSeek-V3's schedule: one weight, then another. */
+static double mtp_weight(const struct train_job *j, int64_t steps)
 {
-    float *logp = ARENA_NEW(&scratch, float, b->n_tok), *g = ARENA_NEW(&scratch, float, b->n_tok);
+    const struct cfg *c = j->c;
+    if (!model_conf(j->m)->mtp)
+        return 0;
+    return (double)j->t.step < c->train.mtp_late_at * (double)steps ? c->train.mtp_weight : c->train.mtp_weight_late;
+}
+
+/* -sum_t w_t log p_k(x_t) / (W D) over the modules' targets, and its gradient times lambda into g [mtp, n_tok]. */
+static double mtp_loss(struct train_job *j, const struct data_batch *b, const int32_t *target, const struct losses *l, float *g, struct arena scratch)
+{
+    int64_t depth = model_conf(j->m)->mtp;
+    float *logp = ARENA_NEW(&scratch, float, depth * b->n_tok);
+    double loss = 0, each = l->weight * (double)depth;
+    model_mtp(j->m, &(struct model_mtp){.target = target, .logp = logp});
+    for (int64_t i = 0; i < depth * b->n_tok; i++) {
+        double w = target[i % b->n_tok] < 0 ? 0 : (double)b->weights[i % b->n_tok];
+        g[i] = (float)(-l->mtp_weight * w / each);
+        loss -= w * (double)logp[i] / each;
+    }
+    return loss;
+}
+
+/* -sum_t w_t log pi(x_t) / W of one micro-batch, and its gradient: dL/dlogp_t = -w_t / W. */
+static void leaf_loss(struct train_job *j, const struct data_batch *b, struct losses *l, struct arena scratch)
+{
+    float *logp = ARENA_NEW(&scratch, float, b->n_tok), *g = ARENA_NEW(&scratch, float, b->n_tok), *g_mtp = NULL;
     int32_t *target = ARENA_NEW(&scratch, int32_t, b->n_tok);
     struct model_batch in = {.n_tok = b->n_tok, .n_seq = b->n_seq, .tokens = b->tokens, .positions = b->positions, .cu_seqlens = b->cu_seqlens};
-    double loss = 0;
     for (int64_t t = 0; t < b->n_tok; t++)
         target[t] = b->weights[t] > 0 ? b->targets[t] : -1; /* the head skips rows that nothing is learnt from */
     model_forward(j->m, &in, 1);
@@ -17,19 +47,26 @@ static double leaf_loss(struct train_job *j, const struct data_batch *b, double 
     for (int64_t t = 0; t < b->n_tok; t++) {
         if (target[t] < 0)
             continue;
-        g[t] = (float)(-(double)b->weights[t] / weight);
-        loss -= (double)b->weights[t] * (double)logp[t] / weight;
+        g[t] = (float)(-(double)b->weights[t] / l->weight);
+        l->main -= (double)b->weights[t] * (double)logp[t] / l->weight;
     }
-    model_backward(j->m, &(struct model_grad){.g = g, .grads = train_job_leaf(j)});
-    return loss;
+    if (l->mtp_weight > 0) {
+        g_mtp = ARENA_NEW(&scratch, float, model_conf(j->m)->mtp * b->n_tok);
+        l->mtp += mtp_loss(j, b, target, l, g_mtp, scratch);
+    }
+    model_backward(j->m, &(struct model_grad){.g = g, .g_mtp = g_mtp, .grads = train_job_leaf(j)});
 }
 
-static err_code record(struct train_job *j, const struct train_step *s, const struct data_step *d, double seconds, struct err *e)
+static err_code record(struct train_job *j, const struct train_step *s, const struct data_step *d, const struct losses *l, double seconds, struct err *e)
 {
     struct store_run *r = &j->run;
     TRY(store_begin(j->store, e));
     TRY(store_step(r, s->step, d->epoch, e));
     TRY(store_metric(r, s->step, "loss", s->loss, e));
+    if (l->mtp_weight > 0) {
+        TRY(store_metric(r, s->step, "mtp_loss", l->mtp, e));
+        TRY(store_metric(r, s->step, "mtp_weight", l->mtp_weight, e));
+    }
     TRY(store_metric(r, s->step, "lr", s->lr, e));
     TRY(store_metric(r, s->step, "grad_norm", s->grad_norm, e));
     TRY(store_metric(r, s->step, "clip_scale", s->clip_scale, e));
@@ -44,19 +81,20 @@ static err_code one_step(struct train_job *j, struct sft_data *d, struct arena m
 {
     struct data_step batch;
     struct train_step s;
-    double began = clock_now(), loss = 0;
+    double began = clock_now();
     TRY(data_plan_step(d->plan, j->t.step, &mem, &batch, e));
+    struct losses l = {.weight = batch.weight, .mtp_weight = mtp_weight(j, d->steps)};
     train_begin(&j->t);
     for (int64_t i = 0; i < j->c->train.leaves; i++) {
         if (i >= batch.n_leaves || batch.leaves[i].weight == 0) {
             train_leaf_absent(&j->t);
             continue;
         }
-        loss += leaf_loss(j, &batch.leaves[i], batch.weight, mem);
+        leaf_loss(j, &batch.leaves[i], &l, mem);
         train_leaf_done(&j->t);
     }
-    TRY(train_end(&j->t, loss, &s, e));
-    TRY(record(j, &s, &batch, clock_now() - began, e));
+    TRY(train_end(&j->t, l.main, &s, e));
+    TRY(record(j, &s, &batch, &l, clock_now() - began, e));
     train_show(&j->t, &s, "sft", batch.n_tok, clock_now() - began);
     out->steps++, out->tokens += batch.n_tok, out->loss = s.loss;
     TRY(train_job_hook(j, j->t.step, d->steps, "", stop, e));

@@ -75,6 +75,7 @@ static inline struct model_config random_config(uint64_t seed)
         c.d_v = 2 + draw(seed, 23, 20);
         c.head_dim = c.d_nope + c.d_rope;
         c.rope_interleaved = 1;
+        c.mtp = draw(seed, 24, 3);
     }
     c.rope = (struct kern_rope_spec){.type = KERN_ROPE_DEFAULT, .d = c.kv_lora ? c.d_rope : d, .theta = 10000, .factor = 1, .truncate = 1, .original_max_position = 2048};
     return c;

@@ -46,13 +46,19 @@ static void refresh_model(void *ctx)
     model_refresh(j->m);
 }
 
+/* MTP layers that get no gradient must not decay either. */
+static int trains_mtp(const struct train_job *j)
+{
+    return !strcmp(j->kind, "sft") && (j->c->train.mtp_weight > 0 || j->c->train.mtp_weight_late > 0);
+}
+
 static void make_target(struct train_job *j)
 {
     int64_t n;
     const struct model_param *p = model_params(j->m, &n);
     struct train_param *out = ARENA_NEW(&j->mem, struct train_param, n);
     for (int64_t i = 0; i < n; i++)
-        out[i] = (struct train_param){.name = p[i].name, .w = p[i].w, .n = p[i].n, .decay = p[i].decay};
+        out[i] = (struct train_param){.name = p[i].name, .w = p[i].w, .n = p[i].n, .decay = p[i].decay && (!p[i].mtp || trains_mtp(j))};
     j->target = (struct train_target){.params = out, .n_params = n, .ctx = j, .refresh = refresh_model, .save = save_model};
     j->grads = ARENA_NEW(&j->mem, float *, n);
 }

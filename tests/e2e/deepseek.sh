@@ -1,11 +1,11 @@
 # The failures to catch, on a DeepSeek-V3-shaped model: a rollout whose log-probs are not the trainer's in either form of latent attention;
-# a run that mixes the forms; a form that is not recorded.
+# a run that mixes the forms; a form that is not recorded; MTP layers that do not learn in SFT, or move in RL.
 . tests/e2e_lib.sh
 small_world
 cat >v3.json <<'END'
 {"architectures":["DeepseekV3ForCausalLM"],"model_type":"deepseek_v3","vocab_size":400,"hidden_size":32,"intermediate_size":64,"moe_intermediate_size":16,
  "num_hidden_layers":2,"first_k_dense_replace":1,"num_attention_heads":4,"num_key_value_heads":4,"q_lora_rank":16,"kv_lora_rank":16,"qk_nope_head_dim":8,
- "qk_rope_head_dim":8,"v_head_dim":8,"n_routed_experts":8,"n_shared_experts":1,"num_experts_per_tok":2,"n_group":4,"topk_group":2,"norm_topk_prob":true,
+ "qk_rope_head_dim":8,"v_head_dim":8,"n_routed_experts":8,"n_shared_experts":1,"num_experts_per_tok":2,"n_group":4,"topk_group":2,"norm_topk_prob":true,"num_nextn_predict_layers":1,
  "scoring_func":"sigmoid","topk_method":"noaux_tc","routed_scaling_factor":2.5,"hidden_act":"silu","max_position_embeddings":256,"initializer_range":0.06,
  "rms_norm_eps":1e-6,"rope_theta":10000.0,"tie_word_embeddings":false,"torch_dtype":"float32"}
 END
@@ -46,6 +46,16 @@ set -- "$hone" sft sft.lua model.path=v3 data.store=hone.db train.dir=sft train.
 grep -q 'model.mla=expanded' sft/step_*4/hone/state.json || fail "the form of an SFT run is not recorded as expanded"
 refused "model.mla=expanded, now it is model.mla=absorbed" "$@" train.steps=4 model.mla=absorbed --resume
 refused "belongs to a run with model.mla=expanded" "$hone" score --model sft --mla absorbed
+
+# MTP: learnt in SFT, left alone where its weight is 0
+"$hone" sft sft.lua model.path=v3 data.store=hone.db train.dir=mtp train.steps=20 train.mtp_weight=0.3 train.mtp_late_at=0.5 2>/dev/null || fail "sft with MTP"
+sqlite3 hone.db "SELECT value FROM metrics WHERE name = 'mtp_loss' AND run = (SELECT max(id) FROM runs) ORDER BY step" >mtp.txt
+awk 'NR == 1 { first = $1 } { last = $1 } END { exit !(NR == 20 && last < 0.9 * first) }' mtp.txt || { cat mtp.txt; fail "the MTP loss does not fall"; }
+[ "$(sqlite3 hone.db "SELECT group_concat(DISTINCT value) FROM metrics WHERE name = 'mtp_weight' AND run = (SELECT max(id) FROM runs)")" = 0.3,0.1 ] || fail "schedule of the MTP weight"
+"$hone" sft sft.lua model.path=v3 data.store=hone.db train.dir=plain train.steps=4 train.mtp_weight=0 train.mtp_weight_late=0 train.weight_decay=0.1 2>/dev/null || fail "sft without MTP"
+"$hone" model diff v3 plain/step_*4 >d.txt 2>/dev/null || true
+grep -q 'model.layers.1\.' d.txt || { cat d.txt; fail "nothing was trained"; }
+grep 'model.layers.2\.' d.txt && fail "MTP layers moved with weight 0"
 
 for form in auto expanded; do
     for precision in fp32 bf16 fp8; do

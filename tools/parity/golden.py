@@ -35,6 +35,11 @@ cases |= {
                                                       rope_theta=100.0, tie_word_embeddings=True)),
     'deepseek_v3_one_group': ('deepseek_v3', dict(latent, q_lora_rank=6, n_shared_experts=1, n_group=1, topk_group=1, norm_topk_prob=False, routed_scaling_factor=1.0,
                                                   first_k_dense_replace=0, rope_interleave=False, rope_theta=100.0)),
+    # the last two layers are MTP modules: built as decoder layers, run by mtp() below
+    'deepseek_v3_mtp': ('deepseek_v3', dict(latent, q_lora_rank=10, n_shared_experts=1, n_group=2, topk_group=1, norm_topk_prob=True, routed_scaling_factor=2.5, rope_scaling=yarn,
+                                            num_hidden_layers=4, num_nextn_predict_layers=2)),
+    'deepseek_v3_mtp_tied': ('deepseek_v3', dict(latent, q_lora_rank=None, n_shared_experts=1, n_group=1, topk_group=1, norm_topk_prob=True, routed_scaling_factor=1.0,
+                                                 first_k_dense_replace=1, num_hidden_layers=2, num_nextn_predict_layers=1, tie_word_embeddings=True, rope_theta=100.0)),
     'deepseek_v2': ('deepseek_v2', dict(latent, q_lora_rank=10, n_shared_experts=2, n_group=4, topk_group=2, topk_method='group_limited_greedy', routed_scaling_factor=4.0,
                                         rope_scaling=dict(yarn, mscale=0.707, mscale_all_dim=0.707))),
     'deepseek_v2_lite': ('deepseek_v2', dict(latent, q_lora_rank=None, n_shared_experts=2, topk_method='greedy', n_group=1, topk_group=1, routed_scaling_factor=1.0, rope_theta=100.0)),
@@ -93,13 +98,55 @@ def published(model, of):
     return out
 
 
+def rms(x, w, eps):
+    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * w
+
+
+def add_mtp(model, depth, gen):
+    """What the modules have beside their decoder layers, under the published names."""
+    d, first = model.config.hidden_size, model.config.num_hidden_layers - depth
+    for k in range(depth):
+        layer = model.model.layers[first + k]
+        for name in ('enorm', 'hnorm'):
+            setattr(layer, name, torch.nn.RMSNorm(d, dtype=torch.float64))
+        layer.eh_proj = torch.nn.Linear(2 * d, d, bias=False, dtype=torch.float64)
+        layer.shared_head = torch.nn.ModuleDict({'norm': torch.nn.RMSNorm(d, dtype=torch.float64)})
+
+
+def mtp(model, depth, ids):
+    """Logits of the main model and of the modules over one row; the library's layers, everything between them from the paper's equations 21 to 23, with the
+    embedding half first as the released weights have it and the main state behind the final norm."""
+    m, c, n = model.model, model.config, len(ids)
+
+    def run(layer, x):
+        pos = torch.arange(len(x))[None]
+        mask = torch.full((len(x), len(x)), float('-inf'), dtype=torch.float64).triu(1)[None, None]
+        y = layer(x[None], attention_mask=mask, position_ids=pos, position_embeddings=m.rotary_emb(x[None], pos))
+        return (y[0] if isinstance(y, tuple) else y)[0]
+    x = m.embed_tokens(ids)
+    for layer in m.layers[:len(m.layers) - depth]:
+        x = run(layer, x)
+    h = m.norm(x)
+    out = [model.lm_head(h)]
+    for k, layer in enumerate(m.layers[len(m.layers) - depth:], 1):
+        if n <= k:
+            out.append(h.new_zeros(0, c.vocab_size))
+            continue
+        z = torch.cat((rms(m.embed_tokens(ids[k:]), layer.enorm.weight, c.rms_norm_eps), rms(h[:n - k], layer.hnorm.weight, c.rms_norm_eps)), -1)
+        h = run(layer, layer.eh_proj(z))
+        out.append(model.lm_head(rms(h, layer.shared_head['norm'].weight, c.rms_norm_eps)))
+    return out
+
+
 def main():
     out, only = sys.argv[1], sys.argv[2:]
     for i, (name, (kind, options)) in enumerate(cases.items()):
         if only and name not in only:
             continue
         gen = torch.Generator().manual_seed(1000 + i)
+        depth = options.get('num_nextn_predict_layers', 0)
         model = build(kind, options)
+        add_mtp(model, depth, gen)
         model.negative = 'negative' in name
         randomise(model, gen)
         d = os.path.join(out, name)
@@ -111,15 +158,22 @@ def main():
         save_file(tensors, os.path.join(d, 'model.safetensors'), metadata={'format': 'pt'})
         c = json.loads(model.config.to_json_string(use_diff=False))
         keep = [k for k in c if k in base or k in options or k in ('model_type', 'rope_parameters', 'rope_scaling', 'rope_theta', 'head_dim', 'hidden_act', 'num_local_experts')]
+        c['num_hidden_layers'] -= depth
         json.dump({k: c[k] for k in sorted(keep) if not (k == 'head_dim' and 'kv_lora_rank' in c)} | {'architectures': [type(model).__name__]}, open(os.path.join(d, 'config.json'), 'w'), indent=1)
         exact_rotary(model)
         ids = torch.randint(0, base['vocab_size'], (n,), generator=gen, dtype=torch.int32)
         target = torch.randint(0, base['vocab_size'], (n,), generator=gen, dtype=torch.int32)
         target[torch.rand(n, generator=gen) < 0.2] = -1
         g, ge = (torch.randn(n, generator=gen) for _ in range(2))
-        logits, at = [], 0
+        logits, ahead, at = [], [], 0
         for r in rows:
-            logits.append(model(input_ids=ids[None, at:at + r].long(), use_cache=False).logits[0])
+            row = ids[at:at + r].long()
+            if depth:
+                first, *more = mtp(model, depth, row)
+                logits.append(first)
+                ahead += [(k, at, x) for k, x in enumerate(more, 1)]
+            else:
+                logits.append(model(input_ids=row[None], use_cache=False).logits[0])
             at += r
         logits = torch.cat(logits)
         assert logits.dtype == torch.float64
@@ -127,9 +181,19 @@ def main():
         used = target >= 0
         logp = torch.where(used, lp.gather(1, target.clamp(min=0)[:, None].long())[:, 0], 0)
         entropy = torch.where(used, -(lp.exp() * lp).sum(-1), 0)
-        (g.double() * logp + ge.double() * entropy).sum().backward()
+        loss, extra = (g.double() * logp + ge.double() * entropy).sum(), {}
+        if depth:  # module k at row i learns target[i + k]
+            g_mtp, mtp_logp = torch.randn(depth, n, generator=gen), torch.zeros(depth, n, dtype=torch.float64)
+            for k, at, x in ahead:
+                for i in range(len(x)):
+                    if target[at + i + k] >= 0:
+                        v = torch.log_softmax(x[i], -1)[target[at + i + k].long()]
+                        mtp_logp[k - 1, at + i + k] = v.detach()
+                        loss = loss + g_mtp[k - 1, at + i + k].double() * v
+            extra = {'g_mtp': g_mtp, 'mtp_logp': mtp_logp}
+        loss.backward()
         vectors = {'ids': ids, 'rows': torch.tensor(rows, dtype=torch.int32), 'target': target, 'g': g, 'ge': ge, 'temperature': torch.tensor([temperature]),
-                   'logits': logits.detach().float(), 'logp': logp.detach(), 'entropy': entropy.detach()}
+                   'logits': logits.detach().float(), 'logp': logp.detach(), 'entropy': entropy.detach(), **extra}
         # an expert without tokens has no gradient
         vectors |= {'grad.' + k: g for k, g in published(model, lambda p: (p.grad if p.grad is not None else torch.zeros_like(p)).float()).items()}
         save_file(vectors, os.path.join(d, 'vectors.safetensors'))
