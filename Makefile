@@ -33,7 +33,9 @@ say = $(if $(V),,@printf '  %-5s %s\n' $(1) $@;)
 
 SRC   := $(filter-out kernels/cuda/%,$(wildcard $(FOLDERS:%=%/*.c) $(FOLDERS:%=%/*/*.c)))
 OBJ   := $(SRC:%.c=$(B)/%.o)
-LIB   := $(filter-out $(B)/cmd/main.o,$(OBJ))
+# what runs inside the sandbox is a program of its own that hone carries (sandbox/image.c)
+INNER := $(patsubst %,$(B)/sandbox/%.o,keeper box root cell enter filter run usage zygote)
+LIB   := $(filter-out $(B)/cmd/main.o $(INNER),$(OBJ))
 UNIT  := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*.c))
 FUZZ  := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/*.c))
 BENCH := $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
@@ -91,13 +93,19 @@ clean:
 $(B)/flags: FORCE
 	@mkdir -p $(B); echo '$(CC) $(CFLAGS) $(LDLIBS) $(NVCC)' | cmp -s - $@ || echo '$(CC) $(CFLAGS) $(LDLIBS) $(NVCC)' > $@
 
-$(HONE): $(OBJ)
+$(HONE): $(LIB) $(B)/cmd/main.o
 	$(call say,LINK)$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+$(B)/libcore.a: $(patsubst %.c,$(B)/%.o,$(wildcard core/*.c))
+	$(Q)rm -f $@; ar rcs $@ $^
+$(B)/sandbox-box.elf: $(INNER) $(B)/sandbox/wire.o $(B)/sandbox/cgroup.o $(B)/sandbox/limits.o $(B)/libcore.a
+	$(call say,LINK)$(CC) $(CFLAGS) -Wl,--defsym=main=sandbox_keeper_main -o $@ $^ -Wl,-Bstatic -lseccomp -lxxhash -Wl,-Bdynamic
+	$(if $(SAN)$(DEBUG),,$(Q)strip $@)
+$(B)/sandbox/image.o: $(B)/sandbox-box.elf
 $(B)/libhone.a: $(LIB)
 	$(Q)rm -f $@; ar rcs $@ $^
 $(B)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
-	$(call say,CC)$(CC) $(CFLAGS) $(call isa,$<) -MMD -MP -c -o $@ $<
+	$(call say,CC)$(CC) $(CFLAGS) $(call isa,$<) -Wa,-I$(B) -MMD -MP -c -o $@ $<
 # texts that are built in
 $(B)/sandbox/zygote.o: $(wildcard sandbox/inside/*)
 $(B)/rewards/code_calls.o $(B)/rewards/code_cpp.o: $(wildcard rewards/inside/*)

@@ -39,7 +39,7 @@ static int set_limits(const struct enter *n)
               set_limit(RLIMIT_RTPRIO, 0, 0);
     if (n->limit_as) {
         /* address space is not memory: interpreters and thread stacks reserve more than they touch */
-        int64_t as = l->mem_bytes + l->mem_bytes / 2 + (256LL << 20);
+        int64_t as = n->as_base + l->mem_bytes + l->mem_bytes / 2 + (256LL << 20);
         bad |= set_limit(RLIMIT_AS, as, as);
     }
     return bad;

@@ -113,7 +113,8 @@ struct enter {
     int nproc_base;          /* processes of the box itself, counted by RLIMIT_NPROC */
     int hidden;              /* the partner: nobody may look into it */
     int execs;               /* shares the box's memory until it execs */
-    int limit_as;            /* no memory cgroup: bound the address space */
+    int limit_as;            /* no memory cgroup: bound the address space, what is mapped at the start not counted */
+    int64_t as_base;
     struct sandbox_limits limits;
 };
 struct note {
@@ -145,7 +146,9 @@ struct box {
 err_code sandbox_root_make(struct box *b, struct err *e);
 void sandbox_box_main(struct box *b, struct sbuf *config) __attribute__((noreturn));
 void sandbox_box_run(struct box *b, struct str body, struct sbuf *reply);
-void sandbox_keeper_main(void) __attribute__((noreturn));
+void sandbox_keeper_main(void) __attribute__((noreturn)); /* main() of the inner program */
+/* ---- image.c: a descriptor above 9 of the inner program, to be executed; -1 with e set. */
+int sandbox_image_open(struct err *e);
 
 /* The request to a zygote: this struct and the descriptors of struct enter, in its order, by SCM_RIGHTS. */
 struct zygote_ask {

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/landlock.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,6 +19,8 @@
 
 #include "core/fault.h"
 #include "sandbox/inner.h"
+
+enum { BOX_GRACE_MS = 1000 };
 
 static void answer_error(const char *msg)
 {
@@ -100,6 +103,24 @@ static int landlock_abi(void)
     return v > 0 ? (int)v : 0;
 }
 
+/* Waits for the box to end. One that does not see that its owner has gone, because it hangs, is ended here. */
+static void await_end(pid_t box)
+{
+    int fd = (int)syscall(SYS_pidfd_open, box, 0), gone = 0;
+    for (;;) {
+        struct pollfd p[] = {{fd, POLLIN, 0}, {gone ? -1 : BOX_FD, POLLRDHUP, 0}};
+        int n = poll(p, 2, gone ? BOX_GRACE_MS : -1);
+        if (fd < 0 || p[0].revents || (n < 0 && errno != EINTR))
+            break;
+        if (n == 0)
+            kill(box, SIGKILL);
+        gone = gone || p[1].revents;
+    }
+    close(BOX_FD); /* the owner sees the end now, not after the groups are gone */
+    while (waitpid(box, NULL, 0) < 0 && errno == EINTR)
+        continue;
+}
+
 void sandbox_keeper_main(void)
 {
     static struct box b;
@@ -108,6 +129,7 @@ void sandbox_keeper_main(void)
     struct rlimit core = {0, 0};
     if (fcntl(BOX_FD, F_GETFD) < 0)
         _exit(1); /* started by hand */
+    prctl(PR_SET_NAME, "hone-box");
     syscall(SYS_close_range, BOX_FD + 1, ~0u, 0);
     fcntl(BOX_FD, F_SETFD, FD_CLOEXEC);
     setsid();
@@ -148,11 +170,9 @@ void sandbox_keeper_main(void)
         sandbox_leaf_remove(&b.leaf);
         answer_error(msg);
     }
-    close(BOX_FD);
     close(go[0]);
     prctl(PR_SET_DUMPABLE, 0);
-    while (waitpid(box, NULL, 0) < 0 && errno == EINTR)
-        continue;
+    await_end(box);
     /* out of the pids leaf before it can be removed */
     if (b.leaf.pids_procs >= 0) {
         char up[300];

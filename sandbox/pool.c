@@ -24,7 +24,7 @@
 enum { WORKERS_MAX = 256, TRIES = 3, REPLY_GRACE_S = 20, START_S = 60, RUNS_PER_BOX = 200000 };
 
 struct sandbox {
-    int n, queue_max, uid_base, stopping;
+    int n, queue_max, uid_base, stopping, image;
     struct sandbox_worker *w;
     pthread_t *threads;
     pthread_mutex_t lock;
@@ -42,14 +42,6 @@ static void count(struct sandbox *s, int64_t *what)
     pthread_mutex_lock(&s->lock);
     ++*what;
     pthread_mutex_unlock(&s->lock);
-}
-
-/* Every program that links the sandbox can be its own keeper: the exec starts it with this name. It stands here, beside
- * the spawning of keepers, so that no link can have one without the other. */
-__attribute__((constructor)) static void maybe_keeper(int argc, char **argv)
-{
-    if (argc == 1 && !strcmp(argv[0], "hone-box"))
-        sandbox_keeper_main();
 }
 
 struct build_cache *sandbox_pool_builds(struct sandbox *s) { return s->builds; }
@@ -83,6 +75,8 @@ static err_code spawn_keeper(struct sandbox_worker *w, int control, struct err *
     posix_spawn_file_actions_t fa;
     posix_spawnattr_t at;
     sigset_t none, all;
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", w->pool->image);
     for (unsigned i = 0; i < sizeof pass / sizeof *pass; i++) {
         const char *v = getenv(pass[i]);
         if (v && snprintf(vars[n], sizeof vars[n], "%s=%s", pass[i], v) < (int)sizeof vars[n]) {
@@ -104,7 +98,7 @@ static err_code spawn_keeper(struct sandbox_worker *w, int control, struct err *
     posix_spawnattr_setsigmask(&at, &none);
     posix_spawnattr_setsigdefault(&at, &all);
     posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    rc = fault_hit("fork") ? EAGAIN : posix_spawn(&w->keeper, "/proc/self/exe", &fa, &at, argv, envp);
+    rc = fault_hit("fork") ? EAGAIN : posix_spawn(&w->keeper, path, &fa, &at, argv, envp);
     posix_spawn_file_actions_destroy(&fa);
     posix_spawnattr_destroy(&at);
     if (rc) {
@@ -474,7 +468,8 @@ err_code sandbox_open(struct sandbox **out, const struct sandbox_opts *o, struct
     find_pch(s->pch, sizeof s->pch);
     s->builds = sandbox_builds_open(s->pch);
     sandbox_sweep();
-    err_code rc = ERR_OK;
+    s->image = sandbox_image_open(e);
+    err_code rc = s->image < 0 ? ERR_SANDBOX : ERR_OK;
     for (; s->n < n && rc == ERR_OK; s->n++) {
         struct sandbox_worker *w = &s->w[s->n];
         *w = (struct sandbox_worker){.pool = s, .index = s->n, .fd = -1};
@@ -521,6 +516,8 @@ void sandbox_close(struct sandbox *s)
     }
     sandbox_builds_close(s->builds);
     sbuf_release(&s->config);
+    if (s->image >= 0)
+        close(s->image);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->work);
     pthread_cond_destroy(&s->room);

@@ -218,8 +218,12 @@ static void partner_stop(struct box *b)
         return;
     close(b->partner_fd);
     b->partner_fd = -1;
+    /* its init cannot be waited for before it: a PID namespace ends when its last zombie is gone, and this one is ours */
+    kill(partner_cell.init, SIGKILL);
+    while (waitpid(b->partner_pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
     sandbox_cell_end(&partner_cell);
-    waitpid(b->partner_pid, NULL, 0);
+    b->partner_pid = 0;
 }
 
 static int partner_start(struct box *b)

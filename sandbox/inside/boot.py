@@ -7,7 +7,10 @@ import threading, copy, time
 _boot = sys.modules["__main__"]
 _modules = {}
 _partner = None
-_exit = os._exit
+_main_thread, _native_id = threading.main_thread(), threading.get_native_id
+_exit, _open, _read, _close = os._exit, os.open, os.read, os.close
+_seed = super(random.Random, random._inst).seed
+_mains = {}
 NOTE = 3
 
 
@@ -70,6 +73,13 @@ assert x is not None and (y := 3) > 2
 def _ready():
     for k in ("PYTHONUTF8", "PYTHONSAFEPATH", "PYTHONNOUSERSITE"):
         os.environ.pop(k, None)
+    for name in ("__main__", "solution"):
+        mod = _mains[name] = types.ModuleType(name)
+        mod.__file__ = "/w/box/main.py"
+        mod.__builtins__ = builtins
+    sys.argv[:] = ["main.py"]
+    sys.orig_argv[:] = ["python3", "main.py"]
+    sys.path.insert(0, "/w/box")
     _warm()
     gc.collect()
     gc.freeze()
@@ -77,34 +87,33 @@ def _ready():
 
 def load(name):
     """The program's module __main__ (or the named one) with its compiled text, or None after a syntax error was reported."""
-    path = "/w/box/main.py"
-    with open(path, "rb") as f:
-        source = f.read()
+    fd = _open("/w/box/main.py", 0o2000000)  # read-only, close-on-exec
+    source = _read(fd, 1 << 20)
+    if len(source) == 1 << 20:
+        while more := _read(fd, 1 << 20):
+            source += more
+    _close(fd)
     try:
-        code = compile(source, path, "exec", dont_inherit=True)
+        code = compile(source, "/w/box/main.py", "exec", 0, True)
     except BaseException:
         os.write(NOTE, b"S")
-        os.close(NOTE)
+        _close(NOTE)
         kind, err, tb = sys.exc_info()
         traceback.print_exception(kind, err, None)
         return None
-    os.close(NOTE)
-    mod = types.ModuleType(name)
-    mod.__file__ = path
-    mod.__builtins__ = builtins
+    _close(NOTE)
+    mod = _mains[name]
     sys.modules[name] = mod
-    sys.argv[:] = ["main.py"]
-    sys.orig_argv[:] = ["python3", "main.py"]
-    sys.path.insert(0, "/w/box")
     return mod, code
 
 
 def finish(code):
     """What Python does at its end, without taking the interpreter apart: threads, exit handlers, the program's own objects, streams."""
-    try:
-        threading._shutdown()
-    except BaseException:
-        traceback.print_exc()
+    if threading._shutdown_locks or threading._threading_atexits:
+        try:
+            threading._shutdown()
+        except BaseException:
+            traceback.print_exc()
     atexit._run_exitfuncs()
     main = sys.modules.get("__main__")
     if main is not None and main is not _boot:
@@ -113,7 +122,8 @@ def finish(code):
             if not k.startswith("__"):
                 names[k] = None
         names.clear()
-    for s in (sys.stdout, sys.__stdout__, sys.stderr, sys.__stderr__):
+    out, err = sys.stdout, sys.stderr
+    for s in (out, err) if out is sys.__stdout__ and err is sys.__stderr__ else (out, sys.__stdout__, err, sys.__stderr__):
         try:
             s.flush()
         except BaseException:
@@ -154,6 +164,8 @@ def _program():
 
 
 def _run(kind, callee):
+    _seed()
+    _main_thread._native_id = _native_id()
     if kind == 2:
         sys.modules.pop("__main__", None)
         mod = types.ModuleType("__main__")
