@@ -84,7 +84,7 @@ static inline void dump_rows(struct store *s, const char *sql, int cols, struct 
 static inline void dump_data(struct store *s, struct sbuf *b)
 {
     dump_rows(s, "SELECT id, name FROM sources ORDER BY id", 2, b);
-    dump_rows(s, "SELECT id, source, path, hex(hash), bytes, options, bytes_done, lines_done, rows, added, bad, done, superseded_at FROM files ORDER BY id", 13, b);
+    dump_rows(s, "SELECT id, source, path, hex(hash), bytes, options, bytes_done, lines_done, rows, added, bad, left_out, done, superseded_at FROM files ORDER BY id", 14, b);
     dump_rows(s, "SELECT i.id, hex(hash), kind, prompt, body FROM items i JOIN bodies b ON b.item = i.id ORDER BY i.id", 5, b);
     dump_rows(s, "SELECT seq, file, line, item FROM source_rows ORDER BY seq", 4, b);
     dump_rows(s, "SELECT file, line, reason FROM bad_lines ORDER BY file, line", 3, b);
@@ -93,6 +93,52 @@ static inline void dump_data(struct store *s, struct sbuf *b)
     dump_rows(s, "SELECT row, hex(ids), hex(weights), text FROM token_data ORDER BY row", 4, b);
     dump_rows(s, "SELECT plan, epoch, steps, batches, rows, tokens, supervised, dropped_long, truncated, dropped_unsupervised, hex(digest) FROM plan_epochs ORDER BY plan, epoch", 11, b);
     dump_rows(s, "SELECT plan, epoch, part, hex(token_rows), hex(ends) FROM plan_parts ORDER BY plan, epoch, part", 5, b);
+}
+
+/* Work that is killed at one write to the store after another and then done again leaves what undisturbed work leaves. */
+struct kill_test {
+    const char *store;              /* made anew for every point by prepare */
+    int points[32], n_points;       /* which writes; the first must be 0: undisturbed */
+    void (*prepare)(void *ctx);
+    int (*work)(void *ctx);         /* in a child of its own; 0 = done */
+    void *ctx;
+};
+/* How many children died. */
+static inline int kill_run(const struct kill_test *k)
+{
+    struct sbuf whole, b;
+    int died = 0;
+    sbuf_init(&whole, 1 << 30);
+    sbuf_init(&b, 1 << 30);
+    for (int i = 0; i < k->n_points; i++) {
+        int at = k->points[i];
+        k->prepare(k->ctx);
+        for (int again = at ? 0 : 1; again < 2; again++) {
+            pid_t pid = fork();
+            if (pid == 0) {
+                char spec[40];
+                snprintf(spec, sizeof spec, "sqlite:%d!", at);
+                if (!again)
+                    fault_set(spec);
+                _exit(k->work(k->ctx));
+            }
+            int status;
+            waitpid(pid, &status, 0);
+            died += WIFSIGNALED(status);
+            if (again)
+                assert_int_equal(status, 0);
+        }
+        struct store *s = open_store(k->store);
+        sbuf_clear(&b);
+        dump_data(s, &b);
+        store_close(s);
+        if (i == 0)
+            sbuf_add(&whole, sbuf_str(&b));
+        assert_true(str_eq(sbuf_str(&whole), sbuf_str(&b)));
+    }
+    sbuf_release(&whole);
+    sbuf_release(&b);
+    return died;
 }
 
 #endif
