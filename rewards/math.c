@@ -25,7 +25,7 @@ const char *math_outcome_name(enum math_outcome o)
 
 void *math_new(struct math_checker *m, int64_t bytes)
 {
-    math_spend(m, bytes / 512);
+    math_spend(m, 1 + bytes / 512); /* so the budget bounds the arena: 64 bytes at least for each of MATH_BUDGET operations */
     return arena_alloc(&m->mem, bytes > 0 ? bytes : 1, 1);
 }
 
@@ -42,6 +42,20 @@ void math_why(struct math_checker *m, const char *fmt, ...)
     m->why = m->why_buf;
 }
 
+const char *math_g(struct math_checker *m, double v, int digits)
+{
+    enum { ROOM = 48 };
+    char *p = math_new(m, ROOM), *to = p;
+    snprintf(p, ROOM, "%.*g", digits, v);
+    for (const char *s = p; *s; s++) /* the decimal point of the caller's locale, of any number of bytes */
+        if (strchr("+-0123456789einfa", *s))
+            *to++ = *s;
+        else if (to == p || to[-1] != '.')
+            *to++ = '.';
+    *to = 0;
+    return p;
+}
+
 struct math_checker *math_open(void)
 {
     struct math_checker *m = calloc(1, sizeof *m);
@@ -52,8 +66,11 @@ struct math_checker *math_open(void)
     m->balls = b;
     ball_setup(b);
     math_lex_init();
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         sbuf_init(&m->show[i], SHOW_BYTES);
+        if (!sbuf_room(&m->show[i], SHOW_BYTES)) /* all of it now: nothing is allocated later */
+            BUG("out of memory");
+    }
     return m;
 }
 

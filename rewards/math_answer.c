@@ -223,7 +223,7 @@ static struct node *row_of(struct math_checker *m, struct node **p, int n)
     t->open = '(';
     t->close = ')';
     memcpy(t->kid, p, (size_t)n * sizeof *p);
-    return t;
+    return math_high(m, t);
 }
 
 /* p = 5, q = 2, p = 7, q = 2: the names come round every 2 members; 0: they do not. */
@@ -413,9 +413,9 @@ struct node *math_parse(struct math_checker *m, struct str s, struct str *plain)
     struct str text = *plain = math_plain(m, t, n);
     m->t = t;
     m->nt = n;
-    m->at = m->depth = m->bar = m->in_set = m->outward = 0;
+    m->at = m->depth = m->bar = m->in_set = m->outward = m->deep = 0;
     struct node *x = math_list(m);
-    if (x && m->at == n && x->kind != N_TEXT && !m->over)
+    if (x && m->at == n && x->kind != N_TEXT && !m->over && !m->deep)
         return x;
     if (!text.n)
         return NULL;

@@ -7,7 +7,7 @@
 
 #include "rewards/math_int.h"
 
-enum { BALL_LIMBS = 16, BALL_FAR = 1 };
+enum { BALL_LIMBS = 16, BALL_FAR = 1, BALL_DEPTH = MATH_MAX_HIGH + 32 };
 
 #define BALL_EMAX ((int64_t)1 << 40) /* beyond 2^BALL_EMAX only "at least that big" is known */
 
@@ -39,6 +39,8 @@ struct cball {
 struct ball_ctx {
     int n;                          /* limbs in use */
     struct ball pi, ln2;            /* at BALL_LIMBS */
+    int depth;                      /* of tmp in use */
+    struct cball tmp[BALL_DEPTH];   /* of expressions in evaluation: one a level of the tree */
 };
 
 void ball_setup(struct ball_ctx *c);                    /* pi and ln 2 */

@@ -62,12 +62,11 @@ static int match(struct math_checker *m, struct node **g, int ng, struct node **
 int math_unordered(struct math_checker *m, struct node **g, int ng, struct node **p, int np)
 {
     enum { MOST = 400 };
-    uint8_t used[MOST];
     if (ng > MOST || np > MOST || (!m->o.set_duplicates && ng != np)) {
         math_why(m, "%d against %d members", ng, np);
         return 0;
     }
-    memset(used, 0, sizeof used);
+    uint8_t *used = math_new(m, np);
     int undecided = 0;
     m->inner++;
     int r0 = match(m, g, ng, p, np, used, &undecided);

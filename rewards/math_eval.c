@@ -209,46 +209,43 @@ static struct cball c_root(struct eval *ev, const struct cball *a, int64_t k)
     return odd_neg ? c_neg(x) : x;
 }
 
-static struct cball eval_pow(struct eval *ev, const struct node *x)
+/* The recursion of value() needs little of the thread's stack: balls in between live on a stack of the checker's own
+ * (LEAF functions do the work and return before anything recurses), so that a small thread can evaluate a deep tree. */
+#define LEAF __attribute__((noinline))
+
+static LEAF void pow_rat(struct eval *ev, const struct rat *q, struct cball *v)
 {
-    struct rat q;
-    int64_t k;
-    struct cball a = math_eval(ev, x->kid[0]);
-    if (math_rat(ev->m, x->kid[1], &q)) {
-        if (rat_i64(&q, &k) && k < 4096 && k > -4096)
-            return c_int_pow(ev, a, k);
-        int64_t num, den;
-        struct rat n = q, d = {.sign = 1, .nn = q.dn, .dn = 1, .d1 = 1};
-        n.dn = 1;
-        n.d1 = 1;
-        if (q.dn <= 1)
-            d.n1 = q.d1;
-        else
-            d.np = q.dp;
-        if (rat_i64(&n, &num) && rat_i64(&d, &den) && den > 1 && den < 1000 && num < 1000 && num > -1000) {
-            int neg = is_real(&a) && ball_sign(&a.re) < 0;
-            if (neg && den % 2 && ev->symbols)
-                ev->branch = 1;
-            struct cball r;
-            if (neg && den % 2 && den != 1) { /* principal value, as for any power */
-                struct cball e = real(ball_rat(ev->c, &q));
-                return c_pow(ev, &a, &e);
-            }
-            r = c_root(ev, &a, den);
-            return c_int_pow(ev, r, num);
-        }
-        struct cball e = real(ball_rat(ev->c, &q));
-        if (rat_is_int(&q) && is_real(&a) && ball_sign(&a.re) < 0) { /* a huge integer power of a negative number */
-            struct cball p = c_neg(a);
-            p = c_pow(ev, &p, &e);
-            return (rat_num(&q)[0] & 1) ? c_neg(p) : p;
-        }
-        return c_pow(ev, &a, &e);
+    int64_t k, num, den;
+    if (rat_i64(q, &k) && k < 4096 && k > -4096) {
+        *v = c_int_pow(ev, *v, k);
+        return;
     }
-    struct cball b = math_eval(ev, x->kid[1]);
-    if (x->kid[0]->kind == N_CONST && x->kid[0]->fn == C_E)
-        return c_exp(ev, &b);
-    return c_pow(ev, &a, &b);
+    struct rat n = *q, d = {.sign = 1, .nn = q->dn, .dn = 1, .d1 = 1};
+    struct cball e = real(ball_rat(ev->c, q));
+    n.dn = 1;
+    n.d1 = 1;
+    if (q->dn <= 1)
+        d.n1 = q->d1;
+    else
+        d.np = q->dp;
+    int neg = is_real(v) && ball_sign(&v->re) < 0;
+    if (rat_i64(&n, &num) && rat_i64(&d, &den) && den > 1 && den < 1000 && num < 1000 && num > -1000) {
+        if (neg && den % 2) { /* principal value, as for any power */
+            if (ev->symbols)
+                ev->branch = 1;
+            *v = c_pow(ev, v, &e);
+            return;
+        }
+        *v = c_root(ev, v, den);
+        *v = c_int_pow(ev, *v, num);
+    } else if (rat_is_int(q) && neg) { /* a huge integer power of a negative number */
+        *v = c_neg(*v);
+        *v = c_pow(ev, v, &e);
+        if (rat_num(q)[0] & 1)
+            *v = c_neg(*v);
+    } else {
+        *v = c_pow(ev, v, &e);
+    }
 }
 
 /* n! for a ball that is one small integer; large ones by n! > (n/e)^n. */
@@ -379,28 +376,24 @@ static struct cball eval_area(struct eval *ev, int fn, const struct cball *a)
     return c_log(ev, &t);
 }
 
-static struct cball eval_log(struct eval *ev, int fn, const struct cball *v, int n)
+static struct cball eval_log(struct eval *ev, int fn, const struct cball *v, const struct cball *base)
 {
-    struct cball l = c_log(ev, &v[0]), b;
+    struct cball l = c_log(ev, v), b;
     if (fn == FN_LN)
         return l;
-    b = n > 1 ? v[1] : real(ball_int(ev->c, 10));
+    b = base ? *base : real(ball_int(ev->c, 10));
     b = c_log(ev, &b);
     return c_div(ev, &l, &b);
 }
 
-static struct cball eval_max(struct eval *ev, int fn, const struct cball *v, int n)
+static LEAF void larger(struct eval *ev, int fn, struct cball *best, const struct cball *v)
 {
-    struct cball best = v[0];
-    for (int i = 1; i < n; i++) {
-        struct ball d = ball_sub(ev->c, &v[i].re, &best.re);
-        int s = ball_sign(&d);
-        if (!is_real(&v[i]) || (!s && !ball_is_zero(&d)))
-            return unknown();
-        if (fn == FN_MAX ? s > 0 : s < 0)
-            best = v[i];
-    }
-    return best;
+    struct ball d = ball_sub(ev->c, &v->re, &best->re);
+    int s = ball_sign(&d);
+    if (!is_real(v) || (!s && !ball_is_zero(&d)))
+        *best = unknown();
+    else if (fn == FN_MAX ? s > 0 : s < 0)
+        *best = *v;
 }
 
 static struct cball eval_trig(struct eval *ev, int fn, const struct cball *a)
@@ -435,73 +428,58 @@ static struct cball eval_inverse_trig(struct eval *ev, int fn, const struct cbal
     return c_add(ev, &half, &t);
 }
 
-static struct cball eval_fn(struct eval *ev, const struct node *x)
+/* v: the argument in, the value out; w: the second argument or NULL. */
+static LEAF void eval_fn(struct eval *ev, const struct node *x, struct cball *v, const struct cball *w)
 {
-    struct cball v[4];
     struct rat q;
     int64_t k;
-    int n = x->n < 4 ? x->n : 4;
-    if ((x->fn == FN_MAX || x->fn == FN_MIN) && x->n > 2) { /* fold from the left */
-        v[0] = math_eval(ev, x->kid[0]);
-        for (int i = 1; i < x->n && !ev->m->over; i++) {
-            v[1] = math_eval(ev, x->kid[i]);
-            v[0] = eval_max(ev, x->fn, v, 2);
-        }
-        return v[0];
-    }
-    math_spend(ev->m, 200 + 40 * ev->c->n * ev->c->n);
-    if (x->n > 4 || x->fn == FN_DET || x->fn == FN_GCD || x->fn == FN_LCM)
-        return unknown();
-    for (int i = 0; i < n; i++)
-        v[i] = math_eval(ev, x->kid[i]);
     switch (x->fn) {
-    case FN_SQRT: return c_sqrt(ev, &v[0]);
+    case FN_SQRT: *v = c_sqrt(ev, v); return;
     case FN_ROOT:
-        if (math_rat(ev->m, x->kid[1], &q) && rat_i64(&q, &k) && k > 1 && k < ((int64_t)1 << 50))
-            return c_root(ev, &v[0], k);
-        {
-            struct cball one = real(ball_int(ev->c, 1)), e = c_div(ev, &one, &v[1]);
-            return c_pow(ev, &v[0], &e);
+        if (math_rat(ev->m, x->kid[1], &q) && rat_i64(&q, &k) && k > 1 && k < ((int64_t)1 << 50)) {
+            *v = c_root(ev, v, k);
+        } else {
+            struct cball one = real(ball_int(ev->c, 1)), e = c_div(ev, &one, w);
+            *v = c_pow(ev, v, &e);
         }
+        return;
     case FN_NORM:
-    case FN_ABS: return real(c_abs(ev, &v[0]));
+    case FN_ABS: *v = real(c_abs(ev, v)); return;
     case FN_SIN:
     case FN_COS:
     case FN_TAN:
     case FN_COT:
     case FN_SEC:
-    case FN_CSC: return eval_trig(ev, x->fn, &v[0]);
+    case FN_CSC: *v = eval_trig(ev, x->fn, v); return;
     case FN_ASIN:
     case FN_ACOS:
     case FN_ATAN:
-    case FN_ACOT: return eval_inverse_trig(ev, x->fn, &v[0]);
+    case FN_ACOT: *v = eval_inverse_trig(ev, x->fn, v); return;
     case FN_SINH:
     case FN_COSH:
-    case FN_TANH: return eval_hyper(ev, x->fn, &v[0]);
+    case FN_TANH: *v = eval_hyper(ev, x->fn, v); return;
     case FN_ASINH:
     case FN_ACOSH:
-    case FN_ATANH: return eval_area(ev, x->fn, &v[0]);
+    case FN_ATANH: *v = eval_area(ev, x->fn, v); return;
     case FN_LN:
     case FN_LOG:
     case FN_LG:
-    case FN_LOGB: return eval_log(ev, x->fn, v, n);
-    case FN_EXP: return c_exp(ev, &v[0]);
-    case FN_FACT: return eval_factorial(ev, &v[0], 1);
-    case FN_FACT2: return eval_factorial(ev, &v[0], 2);
-    case FN_GAMMA: return unknown();
-    case FN_BINOM: return n == 2 ? eval_binom(ev, &v[0], &v[1]) : unknown();
-    case FN_FLOOR: return eval_floor(ev, &v[0], 0);
-    case FN_CEIL: return eval_floor(ev, &v[0], 1);
-    case FN_MAX:
-    case FN_MIN: return eval_max(ev, x->fn, v, n);
+    case FN_LOGB: *v = eval_log(ev, x->fn, v, w); return;
+    case FN_EXP: *v = c_exp(ev, v); return;
+    case FN_FACT: *v = eval_factorial(ev, v, 1); return;
+    case FN_FACT2: *v = eval_factorial(ev, v, 2); return;
+    case FN_BINOM: *v = w ? eval_binom(ev, v, w) : unknown(); return;
+    case FN_FLOOR: *v = eval_floor(ev, v, 0); return;
+    case FN_CEIL: *v = eval_floor(ev, v, 1); return;
     case FN_SGN:
-        k = ball_sign(&v[0].re);
-        return !is_real(&v[0]) || (!k && !ball_is_zero(&v[0].re)) ? unknown() : real(ball_int(ev->c, k));
-    case FN_CONJ: v[0].im = ball_neg(v[0].im); return v[0];
-    case FN_RE: return real(v[0].re);
-    case FN_IM: return real(v[0].im);
-    case FN_ARG: return real(c_arg(ev, &v[0]));
-    default: return unknown();
+        k = ball_sign(&v->re);
+        *v = !is_real(v) || (!k && !ball_is_zero(&v->re)) ? unknown() : real(ball_int(ev->c, k));
+        return;
+    case FN_CONJ: v->im = ball_neg(v->im); return;
+    case FN_RE: *v = real(v->re); return;
+    case FN_IM: *v = real(v->im); return;
+    case FN_ARG: *v = real(c_arg(ev, v)); return;
+    default: *v = unknown();
     }
 }
 
@@ -538,57 +516,137 @@ static struct cball eval_call(struct eval *ev, const struct node *x)
     return real(seeded(ev, v.a ^ v.b << 1, 0));
 }
 
+static LEAF void constant(struct eval *ev, int id, struct cball *v)
+{
+    struct ball one = ball_int(ev->c, 1);
+    if (id == C_PI)
+        *v = real(ball_pi(ev->c));
+    else if (id == C_E)
+        *v = real(ball_exp(ev->c, &one));
+    else if (id == C_I)
+        *v = (struct cball){.re = ball_int(ev->c, 0), .im = one};
+    else
+        *v = unknown();
+}
+
+static LEAF void leaf(struct eval *ev, const struct node *x, struct cball *v)
+{
+    switch (x->kind) {
+    case N_NUM: *v = real(ball_rat(ev->c, &x->q)); return;
+    case N_SYM:
+    case N_UNIT: *v = eval_symbol(ev, x); return;
+    case N_CONST: constant(ev, x->fn, v); return;
+    case N_CALL:
+    case N_OPAQUE: *v = eval_call(ev, x); return;
+    default: *v = unknown();
+    }
+}
+
+static LEAF int rational(struct eval *ev, const struct node *x, struct cball *v)
+{
+    struct rat q;
+    if (!math_rat(ev->m, x, &q))
+        return 0;
+    *v = real(ball_rat(ev->c, &q));
+    return 1;
+}
+
+static LEAF void add_to(struct eval *ev, struct cball *v, const struct cball *w) { *v = c_add(ev, v, w); }
+static LEAF void mul_to(struct eval *ev, struct cball *v, const struct cball *w) { *v = c_mul(ev, v, w); }
+static LEAF void div_to(struct eval *ev, struct cball *v, const struct cball *w) { *v = c_div(ev, v, w); }
+
+static LEAF void set_unknown(struct cball *v) { *v = unknown(); }
+
+static LEAF void percent(struct eval *ev, struct cball *v)
+{
+    struct cball h = real(ball_int(ev->c, 100));
+    *v = c_div(ev, v, &h);
+}
+
+static LEAF int pow_by_rat(struct eval *ev, const struct node *e, struct cball *v)
+{
+    struct rat q;
+    if (!math_rat(ev->m, e, &q))
+        return 0;
+    pow_rat(ev, &q, v);
+    return 1;
+}
+
+static LEAF void pow_to(struct eval *ev, const struct node *base, struct cball *v, const struct cball *e)
+{
+    *v = base->kind == N_CONST && base->fn == C_E ? c_exp(ev, e) : c_pow(ev, v, e);
+}
+
+static void value(struct eval *ev, const struct node *x, struct cball *v);
+
+/* The members from the second on, joined to v one by one; w is free. */
+static void fold(struct eval *ev, const struct node *x, struct cball *v, struct cball *w)
+{
+    for (int i = 1; i < x->n && !ev->m->over; i++) {
+        value(ev, x->kid[i], w);
+        if (x->kind == N_ADD)
+            add_to(ev, v, w);
+        else if (x->kind == N_FN)
+            larger(ev, x->fn, v, w);
+        else
+            mul_to(ev, v, w);
+    }
+}
+
+static void apply(struct eval *ev, const struct node *x, struct cball *v, struct cball *w)
+{
+    math_spend(ev->m, 200 + 40 * ev->c->n * ev->c->n);
+    if (x->n > 2 || x->fn == FN_DET || x->fn == FN_GCD || x->fn == FN_LCM) {
+        set_unknown(v);
+        return;
+    }
+    if (x->n == 2)
+        value(ev, x->kid[1], w);
+    eval_fn(ev, x, v, x->n == 2 ? w : NULL);
+}
+
+static void value(struct eval *ev, const struct node *x, struct cball *v)
+{
+    struct ball_ctx *c = ev->c;
+    if (!math_spend(ev->m, 4 + c->n) || c->depth == BALL_DEPTH) {
+        set_unknown(v);
+        return;
+    }
+    if (!x->n || x->kind == N_CALL || x->kind == N_OPAQUE || (x->kind == N_FN && x->fn != FN_ABS && rational(ev, x, v))) {
+        if (x->kind != N_FN)
+            leaf(ev, x, v);
+        return;
+    }
+    struct cball *w = &c->tmp[c->depth++];
+    value(ev, x->kid[0], v);
+    switch (x->kind) {
+    case N_PERCENT: percent(ev, v); break;
+    case N_ADD:
+    case N_MUL: fold(ev, x, v, w); break;
+    case N_DIV:
+        value(ev, x->kid[1], w);
+        div_to(ev, v, w);
+        break;
+    case N_POW:
+        if (!pow_by_rat(ev, x->kid[1], v)) {
+            value(ev, x->kid[1], w);
+            pow_to(ev, x->kid[0], v, w);
+        }
+        break;
+    case N_FN:
+        if (x->fn == FN_MAX || x->fn == FN_MIN)
+            fold(ev, x, v, w);
+        else
+            apply(ev, x, v, w);
+        break;
+    default: set_unknown(v);
+    }
+    c->depth--;
+}
+
 struct cball math_eval(struct eval *ev, const struct node *x)
 {
-    struct cball r, t;
-    struct rat q;
-    if (!math_spend(ev->m, 4 + ev->c->n))
-        return unknown();
-    switch (x->kind) {
-    case N_NUM: return real(ball_rat(ev->c, &x->q));
-    case N_PERCENT: {
-        struct ball h = ball_int(ev->c, 100);
-        r = math_eval(ev, x->kid[0]);
-        t = real(h);
-        return c_div(ev, &r, &t);
-    }
-    case N_SYM:
-    case N_UNIT: return eval_symbol(ev, x);
-    case N_CONST: {
-        struct ball one = ball_int(ev->c, 1);
-        if (x->fn == C_PI)
-            return real(ball_pi(ev->c));
-        if (x->fn == C_E)
-            return real(ball_exp(ev->c, &one));
-        if (x->fn == C_I)
-            return (struct cball){.re = ball_int(ev->c, 0), .im = one};
-        return unknown();
-    }
-    case N_ADD:
-        r = math_eval(ev, x->kid[0]);
-        for (int i = 1; i < x->n && !ev->m->over; i++) {
-            t = math_eval(ev, x->kid[i]);
-            r = c_add(ev, &r, &t);
-        }
-        return r;
-    case N_MUL:
-        r = math_eval(ev, x->kid[0]);
-        for (int i = 1; i < x->n && !ev->m->over; i++) {
-            t = math_eval(ev, x->kid[i]);
-            r = c_mul(ev, &r, &t);
-        }
-        return r;
-    case N_DIV:
-        r = math_eval(ev, x->kid[0]);
-        t = math_eval(ev, x->kid[1]);
-        return c_div(ev, &r, &t);
-    case N_POW: return eval_pow(ev, x);
-    case N_FN:
-        if (x->fn != FN_ABS && math_rat(ev->m, x, &q))
-            return real(ball_rat(ev->c, &q));
-        return eval_fn(ev, x);
-    case N_CALL:
-    case N_OPAQUE: return eval_call(ev, x);
-    default: return unknown();
-    }
+    struct cball v;
+    value(ev, x, &v);
+    return v;
 }

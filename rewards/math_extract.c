@@ -185,7 +185,7 @@ static struct str boxes(struct math_checker *m, struct str s)
     int distinct = 0;
     int64_t total = 0;
     for (int i = n - 1; i >= 0; i--) {
-        for (int j = n - 1; j > i; j--)
+        for (int j = n - 1; j > i && b[i].content.p; j--)
             if (b[j].content.p && str_eq(b[i].content, b[j].content))
                 b[i].content.p = NULL;
         distinct += b[i].content.p != NULL;

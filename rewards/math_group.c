@@ -35,7 +35,7 @@ struct node *math_matrix(struct math_checker *m)
     if (!rows)
         return NULL;
     struct node *x = math_from(m, N_MATRIX, &v);
-    x->rows = rows;
+    x->rows = (int16_t)rows;
     x->open = str_starts(env, STR("cases")) || str_starts(env, STR("align")) || str_eq(env, STR("gathered")) ? 'c' : 'm';
     if (str_eq(env, STR("vmatrix")) || str_eq(env, STR("Vmatrix"))) {
         x = math_fn1(m, FN_DET, x);
@@ -151,7 +151,7 @@ struct node *math_bracket(struct math_checker *m)
     }
     if (open == '[' && semi && rows < v.n && v.n % rows == 0) {
         struct node *x = math_from(m, N_MATRIX, &v);
-        x->rows = rows;
+        x->rows = (int16_t)rows;
         x->open = 'm';
         return x;
     }

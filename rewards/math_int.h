@@ -21,6 +21,8 @@ enum {
     MATH_MAX_BYTES = 65536,   /* of an answer that is read as more than text */
     MATH_MAX_TOKENS = 6000,   /* of one answer; longer ones are compared as text */
     MATH_MAX_DEPTH = 480,     /* of the parser: about 120 nested brackets or fractions */
+    MATH_MAX_HIGH = 400,      /* of a tree, from root to leaf */
+    MATH_MAX_SETS = 8,        /* set operations inside one another */
     MATH_MAX_LIMBS = 1024,    /* of a number: 65,536 bits */
     MATH_MAX_DIGITS = 8000,   /* of a literal that is turned into a number */
     MATH_MAX_SYMS = 64,       /* different names in one question */
@@ -84,7 +86,8 @@ struct node {
     int8_t prec;         /* NUM: digits after the point, -1 none; unused else */
     int16_t id;          /* SYM, UNIT, CALL: number of its name */
     int32_t n;           /* children */
-    int32_t rows;        /* MATRIX */
+    int16_t rows;        /* MATRIX */
+    int16_t high;        /* levels below this node */
     struct node **kid;
     union {
         struct rat q;        /* NUM */
@@ -154,6 +157,8 @@ struct math_checker {
     int64_t work;               /* operations left; < 0: budget spent */
     int over;
     int depth;
+    int deep;                   /* a tree grew past MATH_MAX_HIGH */
+    int sets;                   /* set operations being read */
     struct sym sym[MATH_MAX_SYMS];
     int n_sym;
     char why_buf[240];
@@ -179,6 +184,7 @@ static inline int math_spend(struct math_checker *m, int64_t n)
     return !m->over;
 }
 void *math_new(struct math_checker *m, int64_t bytes);          /* zeroed; charged to the budget */
+const char *math_g(struct math_checker *m, double v, int digits); /* as %g, with a point in every locale */
 void math_why(struct math_checker *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* math_lex.c, math_fold.c */
@@ -213,6 +219,7 @@ struct vec {
 };
 void math_push(struct math_checker *m, struct vec *v, struct node *x);
 struct node *math_from(struct math_checker *m, int kind, const struct vec *v);
+struct node *math_high(struct math_checker *m, struct node *x); /* call it when the children are in place */
 
 /* math_answer.c */
 /* Never fails: what is no mathematics is TEXT; NULL when there is nothing. *text: its tokens as canonical text. */

@@ -264,7 +264,7 @@ static int constant_eq(struct math_checker *m, const struct node *a, const struc
         int r = compare_balls(m->balls, &x, &y);
         if (r == 0) {
             if (x.re.kind == BALL_OK && y.re.kind == BALL_OK)
-                math_why(m, "values differ: %.10g and %.10g", ball_f64(&x.re), ball_f64(&y.re));
+                math_why(m, "values differ: %s and %s", math_g(m, ball_f64(&x.re), 10), math_g(m, ball_f64(&y.re), 10));
             else
                 math_why(m, "values differ: one is beyond 2^%lld", (long long)BALL_EMAX);
             return 0;
@@ -274,7 +274,7 @@ static int constant_eq(struct math_checker *m, const struct node *a, const struc
         if (r == 1 && k && need < 0)
             need = 64 + height(m, a) + height(m, b);
         if (r == 1 && k && limbs[k] * 32 >= need) {
-            math_why(m, "equal to %d bits: %.10g", limbs[k] * 32, ball_f64(&x.re));
+            math_why(m, "equal to %d bits: %s", limbs[k] * 32, math_g(m, ball_f64(&x.re), 10));
             return 1;
         }
     }
@@ -293,7 +293,7 @@ static int symbolic_eq(struct math_checker *m, const struct node *a, const struc
         struct cball x = math_eval(&ev, a), y = math_eval(&ev, b);
         int r = compare_balls(m->balls, &x, &y);
         if (r == 0 && !ev.branch) {
-            math_why(m, "differ at a seeded point: %.8g and %.8g", ball_f64(&x.re), ball_f64(&y.re));
+            math_why(m, "differ at a seeded point: %s and %s", math_g(m, ball_f64(&x.re), 8), math_g(m, ball_f64(&y.re), 8));
             return 0;
         }
         agree += r == 1 && !ev.branch;

@@ -21,13 +21,23 @@ struct node *math_num(struct math_checker *m, int64_t v)
     return x;
 }
 
+struct node *math_high(struct math_checker *m, struct node *x)
+{
+    int high = 0;
+    for (int i = 0; i < x->n; i++)
+        high = x->kid[i]->high > high ? x->kid[i]->high : high;
+    m->deep |= high >= MATH_MAX_HIGH;
+    x->high = (int16_t)(high + (high < INT16_MAX));
+    return x;
+}
+
 struct node *math_wrap(struct math_checker *m, int kind, struct node *a, struct node *b)
 {
     struct node *x = math_node(m, kind, b ? 2 : 1);
     x->kid[0] = a;
     if (b)
         x->kid[1] = b;
-    return x;
+    return math_high(m, x);
 }
 
 void math_push(struct math_checker *m, struct vec *v, struct node *x)
@@ -48,7 +58,7 @@ struct node *math_from(struct math_checker *m, int kind, const struct vec *v)
     struct node *x = math_node(m, kind, v->n);
     if (v->n)
         memcpy(x->kid, v->p, (size_t)v->n * sizeof *v->p);
-    return x;
+    return math_high(m, x);
 }
 
 static uint64_t hash_str(struct str s)
@@ -143,6 +153,15 @@ static int digits_only(const struct tok *t)
 /* One argument of \frac and friends: a group, or one digit, or one token. */
 struct node *math_argument(struct math_checker *m)
 {
+    int neg = 0, from = m->at;
+    while (is(cur(m), T_OP, '-') || is(cur(m), T_OP, '+')) {
+        neg ^= cur(m)->id == '-';
+        m->at++;
+    }
+    if (m->at > from) {
+        struct node *a = math_argument(m);
+        return a && neg ? math_wrap(m, N_MUL, math_num(m, -1), a) : a;
+    }
     struct tok *t = cur(m);
     if (digits_only(t) && t->s.n > 1) { /* \frac12: cut one digit off */
         struct tok one = *t;
@@ -150,11 +169,6 @@ struct node *math_argument(struct math_checker *m)
         t->s.p++;
         t->s.n--;
         return number(m, &one);
-    }
-    if (is(t, T_OP, '-') || is(t, T_OP, '+')) {
-        m->at++;
-        struct node *a = math_argument(m);
-        return !a || t->id == '+' ? a : math_wrap(m, N_MUL, math_num(m, -1), a);
     }
     if (m->depth > MATH_MAX_DEPTH)
         return NULL;
@@ -650,6 +664,31 @@ static int plain_int(const struct node *x)
     return x && x->kind == N_NUM && rat_is_int(&x->q) && !(x->flags & (F_PAREN | F_DECIMAL));
 }
 
+/* \frac with two whole numbers behind it, told from the tokens alone: reading a fraction to see what it is and reading it
+ * again as a factor would double the work at each level of nesting. */
+static int plain_fraction(const struct tok *t)
+{
+    int64_t used = 0; /* digits of *p: \frac12 */
+    const struct tok *p = t + 1;
+    for (int k = 0; k < 2; k++) {
+        int open = 0, close = 0;
+        while (!used && is(p, T_OPEN, '{'))
+            p++, open++;
+        if (p->type != T_NUM || p->frac >= 0 || p->exp10)
+            return 0;
+        if (!open && used + 1 < p->s.n) {
+            used++;
+            continue;
+        }
+        used = 0;
+        for (p++; close < open && is(p, T_CLOSE, '}'); close++)
+            p++;
+        if (close < open)
+            return 0;
+    }
+    return 1;
+}
+
 /* 2 1/2 and 2\frac12 */
 static struct node *mixed(struct math_checker *m, struct node *whole)
 {
@@ -657,16 +696,11 @@ static struct node *mixed(struct math_checker *m, struct node *whole)
     if (!plain_int(whole))
         return NULL;
     int at = m->at;
-    struct node *f = NULL;
-    if (is(t, T_CMD, K_FRAC)) {
-        struct tok save[3] = {t[0], t[1], t[2]};
-        f = fraction(m);
-        if (f && plain_int(f->kid[0]) && plain_int(f->kid[1]))
-            return math_wrap(m, N_ADD, whole, f);
-        t[0] = save[0];
-        t[1] = save[1];
-        t[2] = save[2];
-    } else if (digits_only(t) && is(t + 1, T_OP, '/') && digits_only(t + 2) && t->space) {
+    if (is(t, T_CMD, K_FRAC) && plain_fraction(t)) {
+        struct node *f = fraction(m);
+        return f ? math_wrap(m, N_ADD, whole, f) : NULL;
+    }
+    if (digits_only(t) && is(t + 1, T_OP, '/') && digits_only(t + 2) && t->space) {
         m->at += 3;
         struct node *a = number(m, t), *b = number(m, t + 2);
         if (a && b)
@@ -752,7 +786,11 @@ struct node *math_product(struct math_checker *m)
                 break;
             if (t->type == T_NUM) {
                 if (v.n > 1 && has_unit(v.p[v.n - 1])) {
+                    if (m->depth > MATH_MAX_DEPTH)
+                        return NULL;
+                    m->depth++;
                     struct node *rest = math_product(m);
+                    m->depth--;
                     return rest ? math_wrap(m, N_ADD, math_from(m, N_MUL, &v), rest) : NULL;
                 }
                 if (v.p[v.n - 1]->kind == N_NUM || v.p[v.n - 1]->kind == N_SYM || v.p[v.n - 1]->kind == N_TIME)

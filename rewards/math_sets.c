@@ -257,7 +257,16 @@ static int solve(struct math_checker *m, struct node *a, int op, struct node *b,
     return push(s, p);
 }
 
-static int to_set(struct math_checker *m, struct node *x, struct rset *s);
+static int read_set(struct math_checker *m, struct node *x, struct rset *s);
+
+static int to_set(struct math_checker *m, struct node *x, struct rset *s)
+{
+    int r = m->sets < MATH_MAX_SETS;
+    m->sets++;
+    r = r && read_set(m, x, s);
+    m->sets--;
+    return r;
+}
 
 static int from_relation(struct math_checker *m, struct node *x, struct rset *s)
 {
@@ -313,7 +322,7 @@ static struct node *end_point(struct math_checker *m, struct node *x)
     return math_infinity(m, x) ? NULL : x;
 }
 
-static int to_set(struct math_checker *m, struct node *x, struct rset *s)
+static int read_set(struct math_checker *m, struct node *x, struct rset *s)
 {
     struct piece p = {0};
     switch (x->kind) {

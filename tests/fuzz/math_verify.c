@@ -28,9 +28,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     math_check(m, &q, &o, &r);
     enum math_outcome first = r.outcome;
     int64_t work = r.work;
-    math_check(m, &q, &o, &again);
-    if (first != again.outcome || work != again.work || !again.why || again.outcome >= MATH_OUTCOME_N)
+    if (!r.why || r.outcome >= MATH_OUTCOME_N)
         abort();
+    if (size % 4 == 0) { /* a quarter of the inputs twice: more would only halve the rate */
+        math_check(m, &q, &o, &again);
+        if (first != again.outcome || work != again.work)
+            abort();
+    }
     q = (struct math_question){.gold = pred, .pred = pred};
     math_check(m, &q, &o, &again);
     if (again.outcome == MATH_WRONG && !memchr(pred.p, '\\', (size_t)pred.n))
