@@ -279,6 +279,8 @@ static struct cball eval_factorial(struct eval *ev, const struct cball *a, int s
 
 static struct cball eval_binom(struct eval *ev, const struct cball *a, const struct cball *b)
 {
+    if (b->re.kind != BALL_OK || b->re.e > 9)
+        return unknown();
     int64_t k = (int64_t)ball_f64(&b->re);
     struct ball kb = ball_int(ev->c, k), d = ball_sub(ev->c, &b->re, &kb), one = ball_int(ev->c, 1);
     if (!is_real(b) || !ball_is_zero(&d) || k < 0 || k > 300)

@@ -149,6 +149,26 @@ int rat_frac(struct math_checker *m, struct rat *r, int64_t n, int64_t d)
     return 1;
 }
 
+/* Digits to limbs, a word of them at a time: mpn_set_str takes memory of its own for long ones. */
+static int64_t limbs_of(mp_limb_t *p, const unsigned char *d, int64_t n, int base)
+{
+    int64_t pn = 0;
+    for (int64_t i = 0; i < n;) {
+        uint64_t word = 0, scale = 1;
+        for (; i < n && scale <= UINT64_MAX / 36; i++) {
+            word = word * (uint64_t)base + d[i];
+            scale *= (uint64_t)base;
+        }
+        mp_limb_t high = pn ? mpn_mul_1(p, p, pn, scale) : 0;
+        if (high)
+            p[pn++] = high;
+        high = pn ? mpn_add_1(p, p, pn, word) : word;
+        if (high)
+            p[pn++] = high;
+    }
+    return pn;
+}
+
 int rat_digits(struct math_checker *m, struct rat *r, const char *digits, int64_t n, int base)
 {
     while (n && *digits == '0')
@@ -174,7 +194,7 @@ int rat_digits(struct math_checker *m, struct rat *r, const char *digits, int64_
         return 1;
     }
     mp_limb_t *p = limbs(m, n * 6 / 64 + 3);
-    int64_t pn = mpn_set_str(p, d, (size_t)n, base);
+    int64_t pn = limbs_of(p, d, n, base);
     math_spend(m, pn * pn / 4);
     *r = rat_of(1);
     set_num(r, p, pn);
