@@ -45,8 +45,8 @@ static void say_hello(struct box *b, const char *no_python)
     struct sbuf m;
     char layers[600];
     sbuf_init(&m, 8192);
-    snprintf(layers, sizeof layers, "cgroup=%d landlock=%d proc=%d python=%d cpuacct=%d pids=%d\n%s\n%s", b->leaf.version, b->landlock, b->have_proc,
-             b->zygote_pid > 0, b->leaf.cpu_usage >= 0, b->leaf.pids_procs >= 0, b->leaf.why, no_python);
+    snprintf(layers, sizeof layers, "cgroup=%d landlock=%d proc=%d python=%d cpuacct=%d pids=%d pch=%d\n%s\n%s", b->leaf.version, b->landlock, b->have_proc,
+             b->zygote_pid > 0, b->leaf.cpu_usage >= 0, b->leaf.pids_procs >= 0, b->have_pch, b->leaf.why, no_python);
     sandbox_wire_begin(&m);
     sandbox_wire_puts(&m, WIRE_HELLO, layers);
     sandbox_wire_end(&m);

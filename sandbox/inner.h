@@ -130,7 +130,8 @@ struct box {
     struct leaf leaf;
     struct filter filter;
     int landlock, root, have_proc;
-    int pch_fd;              /* folder of precompiled headers, or -1 */
+    char pch_dir[512];       /* folder of precompiled headers on the host, or "" */
+    int pch_fd, have_pch;    /* it, or -1; it is at /pch */
     pid_t zygote_pid;        /* 0 without libpython */
     int zygote_fd;
     pid_t partner_pid;

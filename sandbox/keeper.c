@@ -66,6 +66,8 @@ static void first_in_box(struct box *b, struct sbuf *config, int wait_fd)
     if (read(wait_fd, &go, 1) != 1)
         _exit(1);
     close(wait_fd);
+    /* here: the descriptor must belong to the box's mounts, and as its inner user the box may not pass the folders above */
+    b->pch_fd = b->pch_dir[0] ? open(b->pch_dir, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
     if (b->root && setgroups(0, NULL))
         answer_error("cannot make the box: dropping groups");
     if (setresgid(BOX_UID, BOX_UID, BOX_UID) || setresuid(BOX_UID, BOX_UID, BOX_UID))
@@ -90,9 +92,7 @@ static void read_config(const struct sbuf *config, struct box *b, int *index, in
             *index = v[0];
             *uid_base = v[1];
         } else if (tag == WIRE_PCH_DIR) {
-            char dir[4096];
-            snprintf(dir, sizeof dir, "%.*s", STR_ARG(s));
-            b->pch_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC); /* here: the box may not pass the folders above */
+            snprintf(b->pch_dir, sizeof b->pch_dir, "%.*s", STR_ARG(s));
         }
     }
 }

@@ -138,8 +138,7 @@ err_code sandbox_root_make(struct box *b, struct err *e)
     /* only processes, and of those only the reader's own: no kernel settings, no host names */
     b->have_proc = !mount("proc", ROOT "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "subset=pid,hidepid=ptraceable");
     if (b->pch_fd >= 0) {
-        if (bind_tree(b->pch_fd, "", ROOT "/pch", 1))
-            errno = 0; /* C++ compiles as well without */
+        b->have_pch = !bind_tree(b->pch_fd, "", ROOT "/pch", 1); /* C++ compiles without as well, more slowly */
         close(b->pch_fd);
         b->pch_fd = -1;
     }
