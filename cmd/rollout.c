@@ -13,7 +13,7 @@ struct flags {
     struct cmd_model_flags model;
     struct cmd_sampling_flags sampling;
     const char *stop;
-    int64_t samples, batch;
+    int64_t samples, batch, speculate;
     int ignore_eos;
 };
 
@@ -24,6 +24,7 @@ static const struct opt_def defs[] = {
     {"", "stop", OPT_STR, offsetof(struct flags, stop), "", 0, 0, NULL, "a string that ends a sample"},
     {"", "ignore-eos", OPT_BOOL, offsetof(struct flags, ignore_eos), "false", 0, 0, NULL, "sample on behind the end-of-turn token"},
     {"", "batch", OPT_INT, offsetof(struct flags, batch), "32", 1, 65536, NULL, "samples that run at once; changes the time, never a bit"},
+    {"", "speculate", OPT_INT, offsetof(struct flags, speculate), "0", 0, 8, NULL, "tokens that the model's MTP module drafts per sample and pass; changes the time, never a bit"},
 };
 
 enum { LINES_AT_ONCE = 512, LINE_MAX_BYTES = 256 << 20 };
@@ -167,6 +168,9 @@ static err_code answer(struct job *j, struct arena *mem, struct err *e)
     fflush(stdout);
     log_info("rollout", "%lld samples, %lld tokens, %.0f tokens/s, %lld at once", (long long)st.samples, (long long)st.tokens,
              st.seconds > 0 ? (double)st.tokens / st.seconds : 0, (long long)st.most_running);
+    if (st.drafted)
+        log_info("rollout", "%lld of %lld drafts accepted (%.1f %%); decoding %.2f x as fast as without (%lld tokens in turns without drafts, for comparison)", (long long)st.accepted,
+                 (long long)st.drafted, 100 * (double)st.accepted / (double)st.drafted, rollout_speedup(&st), (long long)st.plain_tokens);
     j->n = j->n_prompts = 0;
     return rc;
 }
@@ -218,7 +222,7 @@ int cmd_rollout(int argc, char **argv)
         j.s.stop = &j.stop, j.s.n_stop = j.stop.n > 0, j.s.ignore_eos = j.f.ignore_eos;
         err_code rc = cmd_model_open(&j.f.model, &m, &e);
         if (rc == ERR_OK) {
-            rc = rollout_open(m.model, m.tok, &(struct rollout_opts){.seqs = j.f.batch, .context = j.f.sampling.context}, &j.r, &e);
+            rc = rollout_open(m.model, m.tok, &(struct rollout_opts){.seqs = j.f.batch, .context = j.f.sampling.context, .speculate = j.f.speculate}, &j.r, &e);
             if (rc == ERR_OK)
                 rc = run(&j, &e);
             rollout_close(j.r);

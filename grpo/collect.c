@@ -46,6 +46,9 @@ static err_code sample_groups(struct grpo *g, const struct grpo_problem *p, int6
     TRY(rollout_run(g->r, ask, n, &s, NULL, mem, out, &st, e));
     r->sampled.tokens += st.tokens, r->sampled.samples += st.samples, r->sampled.prompts += st.prompts, r->sampled.passes += st.passes;
     r->sampled.prompt_tokens += st.prompt_tokens, r->sampled.seconds += st.seconds;
+    r->sampled.drafted += st.drafted, r->sampled.accepted += st.accepted;
+    r->sampled.plain_tokens += st.plain_tokens, r->sampled.ahead_tokens += st.ahead_tokens;
+    r->sampled.plain_seconds += st.plain_seconds, r->sampled.ahead_seconds += st.ahead_seconds;
     return ERR_OK;
 }
 

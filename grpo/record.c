@@ -63,6 +63,10 @@ err_code grpo_record(struct grpo *g, const struct grpo_round *r, double seconds,
     }
     TRY(record_figures(g, r, e));
     TRY(store_timing(run, r->step, "seconds", seconds, e));
+    if (r->sampled.drafted) { /* with the timings, not the metrics: results do not depend on drafts */
+        TRY(store_timing(run, r->step, "drafts_accepted", (double)r->sampled.accepted / (double)r->sampled.drafted, e));
+        TRY(store_timing(run, r->step, "drafts_speedup", rollout_speedup(&r->sampled), e));
+    }
     TRY(store_timing(run, r->step, "rollout_seconds", r->t_rollout, e));
     TRY(store_timing(run, r->step, "reward_seconds", r->t_reward, e));
     TRY(store_timing(run, r->step, "update_seconds", r->t_update, e));

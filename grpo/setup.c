@@ -48,7 +48,7 @@ err_code grpo_open_parts(struct grpo *g, struct err *e)
 {
     const struct cfg *c = g->c;
     struct rollout_opts o = {.seqs = c->rollout.batch, .context = c->rollout.context, .step_tokens = c->rollout.step_tokens,
-                             .cache_bytes = c->rollout.cache_mb << 20, .finish = 1};
+                             .cache_bytes = c->rollout.cache_mb << 20, .speculate = c->rollout.speculate, .finish = 1};
     TRY(cfg_texts(c->rollout.stop, "rollout.stop", g->stops, STOPS_MAX, &g->n_stops, &g->j.mem, e));
     TRY(rollout_open(g->j.m, g->j.tok, &o, &g->r, e));
     TRY(reward_open(c, &g->rewards, e));

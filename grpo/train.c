@@ -1,5 +1,6 @@
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "core/log.h"
@@ -22,6 +23,9 @@ static void show(struct grpo *g, const struct grpo_round *r, double seconds)
              (long long)r->step, (long long)steps, r->adv.reward_mean, r->sampled.samples ? (double)r->sampled.tokens / (double)r->sampled.samples : 0.0,
              r->stats.kl_old / grpo_least(r->stats.tokens), (double)(r->stats.clip_low + r->stats.clip_high) / grpo_least(r->stats.tokens),
              r->stats.entropy / grpo_least(r->stats.tokens), r->updates ? r->last.grad_norm : 0.0, (long long)r->differing, seconds, r->t_rollout, r->t_update);
+    if (r->sampled.drafted)
+        snprintf(line + strlen(line), sizeof line - strlen(line), "  drafts %.0f %% (%.2f x)", 100 * (double)r->sampled.accepted / (double)r->sampled.drafted,
+                 rollout_speedup(&r->sampled));
     log_live(line, plain);
 }
 

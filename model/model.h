@@ -189,8 +189,8 @@ void model_rows_logp(struct model *m, const float *logits, const int32_t *target
  * that carries a log-prob depends on it. The model must have MTP layers. */
 struct model_draft {            /* host */
     struct model_step s;        /* row r: position of the main row whose state it takes, and the token behind it */
-    const int32_t *from;        /* [n_tok] row of the last model_step (again 1: of the last model_draft) with that state; -1: hidden has it */
-    const float *hidden;        /* [n_tok, hidden], or NULL */
+    const int32_t *from;        /* [n_tok] row of the last model_step (again 1: of the last model_draft) with that state; -1 - i: row i of states */
+    const float *states;        /* [.., hidden] as model_state gave them, or NULL */
     int again;                  /* 1: module 1 goes on from its own states: drafts further ahead */
 };
 void model_draft(struct model *m, struct model_cache *c, const struct model_draft *d);

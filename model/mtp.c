@@ -181,14 +181,14 @@ void model_draft(struct model *m, struct model_cache *c, const struct model_draf
     model_check_batch(m, b);
     model_place_tokens(m, c, &d->s);
     for (int64_t i = 0; i < n; i++) {
-        assert(d->from[i] < states && (d->from[i] >= 0 || d->hidden));
+        assert(d->from[i] < states && (d->from[i] >= 0 || d->states));
         r->from[i] = d->from[i] < 0 ? 0 : d->from[i];
         r->tokens[i] = b->tokens[i];
     }
     look_up(m, w->h, d->again ? r->out : m->a.fin, r->from, n, states);
     for (int64_t i = 0; i < n; i++)
         if (d->from[i] < 0)
-            kern_put(m->k, w->h + i * m->conf.hidden, d->hidden + i * m->conf.hidden, m->conf.hidden * 4);
+            kern_put(m->k, w->h + i * m->conf.hidden, d->states + (-1 - d->from[i]) * m->conf.hidden, m->conf.hidden * 4);
     r->n = n;
     kern_put(m->k, r->pos, b->positions, n * 4);
     module_forward(m, &(struct pass){.b = b, .step = &d->s, .cache = c}, 0);

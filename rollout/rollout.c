@@ -7,59 +7,9 @@
 #include "core/log.h"
 #include "core/par.h"
 #include "core/stop.h"
+#include "rollout/impl.h"
 
 enum { SEQS_DEFAULT = 32, CONTEXT_DEFAULT = 4096, STEP_DEFAULT = 512, STOP_MAX = 16, TEXT_MAX = 64 << 20 };
-
-/* A prompt whose samples run: its pages and the logits behind its last token. */
-struct group {
-    int used;
-    int64_t prompt;
-    int64_t filled;             /* prompt tokens in the cache */
-    int64_t admitted, running;  /* samples */
-    int64_t n_pages;
-    int32_t *pages;
-    float *logits;              /* [vocab], valid when filled == n */
-};
-
-struct seq {
-    int used, fresh;            /* fresh: draws its first token from the group's logits */
-    struct group *g;
-    struct rollout_sample out;
-    int64_t limit;              /* most tokens it may draw */
-    int64_t row;                /* row of logits to draw from, -1 = the group's */
-    int32_t *ids, *pages;
-    float *logp;
-    int64_t n_shared, n_pages;
-    struct tok_stream *stream;
-    struct sbuf text;
-    int64_t shown;              /* bytes of text given to the text hook */
-    int32_t drawn;
-};
-
-struct rollout {
-    struct model *m;
-    const struct tok *tok;
-    struct model_cache *cache;
-    struct arena mem;
-    int64_t n_seqs, context, step_tokens, max_pages, vocab, n_pages, n_free;
-    int32_t *free;
-    struct seq *seqs;
-    struct group *groups;
-    float *logits;              /* [n_seqs + groups that finish, vocab] */
-    struct rollout_scratch *scratch; /* one per worker */
-    int n_scratch, finish;
-    int32_t *tokens, *positions, *cu, *kv_len, *pages, *rows, *targets;
-    float *row_logp;
-    /* of the running call */
-    const struct rollout_prompt *prompts;
-    int64_t n_prompts, next_prompt;
-    const struct rollout_sampling *s;
-    const struct rollout_hooks *hooks;
-    struct arena *results;
-    struct rollout_sample *out;
-    int64_t *offset;            /* [n_prompts] of the prompt's first sample in out */
-    struct rollout_stats stats;
-};
 
 const char *rollout_stop_name(enum rollout_stop s)
 {
@@ -72,6 +22,16 @@ const char *rollout_stop_name(enum rollout_stop s)
 }
 
 static int64_t pages_for(int64_t tokens) { return (tokens + KERN_PAGE - 1) / KERN_PAGE; }
+
+void rollout_rows_new(struct rollout *r, struct part_rows *p, int64_t tokens)
+{
+    struct arena *a = &r->mem;
+    p->tokens = ARENA_NEW(a, int32_t, tokens);
+    p->positions = ARENA_NEW(a, int32_t, tokens);
+    p->cu = ARENA_NEW(a, int32_t, 2 * r->n_seqs + 1);
+    p->kv_len = ARENA_NEW(a, int32_t, 2 * r->n_seqs);
+    p->pages = ARENA_NEW(a, int32_t, 2 * r->n_seqs * r->max_pages);
+}
 
 static void take_memory(struct rollout *r)
 {
@@ -87,21 +47,20 @@ static void take_memory(struct rollout *r)
         sbuf_init(&r->seqs[i].text, TEXT_MAX);
         r->groups[i].pages = ARENA_NEW(a, int32_t, r->max_pages);
         r->groups[i].logits = ARENA_NEW(a, float, r->vocab);
+        r->groups[i].state = r->d.depth ? ARENA_NEW(a, float, model_conf(r->m)->hidden) : NULL;
     }
     r->free = ARENA_NEW(a, int32_t, r->n_pages);
-    r->logits = ARENA_NEW(a, float, 2 * n * r->vocab);
+    r->n_rows_max = n * (2 + r->d.depth);
+    r->logits = ARENA_NEW(a, float, r->n_rows_max * r->vocab);
     r->n_scratch = par_threads();
     r->scratch = ARENA_NEW(a, struct rollout_scratch, r->n_scratch);
     for (int i = 0; i < r->n_scratch; i++)
         r->scratch[i] = (struct rollout_scratch){ARENA_NEW(a, float, r->vocab), ARENA_NEW(a, int32_t, r->vocab)};
-    r->tokens = ARENA_NEW(a, int32_t, r->step_tokens);
-    r->positions = ARENA_NEW(a, int32_t, r->step_tokens);
-    r->cu = ARENA_NEW(a, int32_t, 2 * n + 1);
-    r->kv_len = ARENA_NEW(a, int32_t, 2 * n);
-    r->pages = ARENA_NEW(a, int32_t, 2 * n * r->max_pages);
-    r->rows = ARENA_NEW(a, int32_t, 2 * n);
-    r->targets = ARENA_NEW(a, int32_t, 2 * n);
-    r->row_logp = ARENA_NEW(a, float, 2 * n);
+    rollout_rows_new(r, &r->in, r->step_tokens);
+    r->rows = ARENA_NEW(a, int32_t, r->n_rows_max);
+    r->targets = ARENA_NEW(a, int32_t, r->n_rows_max);
+    r->row_logp = ARENA_NEW(a, float, r->n_rows_max);
+    rollout_draft_memory(r);
 }
 
 err_code rollout_open(struct model *m, const struct tok *tok, const struct rollout_opts *o, struct rollout **out, struct err *e)
@@ -116,8 +75,13 @@ err_code rollout_open(struct model *m, const struct tok *tok, const struct rollo
     if (c->max_position > 0 && r->context > c->max_position)
         r->context = c->max_position;
     r->step_tokens = o->step_tokens > 0 ? o->step_tokens : STEP_DEFAULT;
-    if (r->step_tokens < r->n_seqs + KERN_PAGE)
-        r->step_tokens = r->n_seqs + KERN_PAGE;
+    err_code rc = rollout_draft_open(r, o->speculate, e);
+    if (rc != ERR_OK) {
+        free(r);
+        return rc;
+    }
+    if (r->step_tokens < r->n_seqs * (1 + r->d.depth) + KERN_PAGE)
+        r->step_tokens = r->n_seqs * (1 + r->d.depth) + KERN_PAGE;
     r->max_pages = pages_for(r->context);
     /* Every running sample may have a group of its own whose prompt pages it does not share yet. */
     int64_t page = model_cache_page_bytes(m), most = 2 * r->n_seqs * r->max_pages;
@@ -130,7 +94,7 @@ err_code rollout_open(struct model *m, const struct tok *tok, const struct rollo
     }
     arena_init(&r->mem, "rollout", 1LL << 36);
     take_memory(r);
-    err_code rc = model_reserve(m, &(struct model_room){.tokens = r->step_tokens, .seqs = 2 * r->n_seqs}, e);
+    rc = model_reserve(m, &(struct model_room){.tokens = r->step_tokens, .seqs = 2 * r->n_seqs}, e);
     if (rc == ERR_OK)
         rc = model_cache_open(m, r->n_pages, &r->cache, e);
     if (rc != ERR_OK) {
@@ -300,7 +264,7 @@ static int64_t sample_limit(const struct rollout *r, int64_t prompt)
 static int64_t own_pages(const struct rollout *r, int64_t prompt)
 {
     int64_t n = r->prompts[prompt].n;
-    return pages_for(n + sample_limit(r, prompt)) - n / KERN_PAGE;
+    return pages_for(n + sample_limit(r, prompt)) - rollout_shared_pages(r, n);
 }
 
 /* Prompts without room for a single token: their samples end at once. */
@@ -353,21 +317,21 @@ static int admit_sample(struct rollout *r, struct group *g)
 {
     const struct rollout_prompt *p = &r->prompts[g->prompt];
     struct seq *q = free_seq(r);
-    int64_t shared = p->n / KERN_PAGE, own = own_pages(r, g->prompt), held = 0;
+    int64_t shared = rollout_shared_pages(r, p->n), own = own_pages(r, g->prompt), held = 0;
     for (int64_t i = 0; i < r->n_seqs; i++)
         if (&r->groups[i] != g && r->groups[i].used && r->groups[i].running == 0)
             held += own_pages(r, r->groups[i].prompt);
     if (!q || r->n_free < own + (g->running ? held : 0))
         return 0;
     q->used = q->fresh = 1;
-    q->g = g, q->row = -1, q->shown = 0;
+    q->g = g, q->row = -1, q->shown = 0, q->n_draft = 0, q->at = -1;
     q->limit = sample_limit(r, g->prompt);
     q->n_shared = shared, q->n_pages = shared + own;
     q->out = (struct rollout_sample){.prompt = g->prompt, .sample = p->first + g->admitted};
     memcpy(q->pages, g->pages, (size_t)shared * sizeof *q->pages);
     for (int64_t i = shared; i < q->n_pages; i++)
         q->pages[i] = r->free[--r->n_free];
-    if (p->n % KERN_PAGE)
+    if (p->n > shared * KERN_PAGE)
         model_cache_copy(r->cache, q->pages[shared], g->pages[shared]);
     sbuf_clear(&q->text);
     g->admitted++;
@@ -392,6 +356,8 @@ struct draw_job {
     struct seq **seqs;
 };
 
+/* The next token, and as long as it is what was drafted, the one behind it: each from the distribution and with the random number that
+ * decoding without drafts would use there. */
 static void draw_range(void *ctx, int64_t begin, int64_t end, int worker)
 {
     struct draw_job *j = ctx;
@@ -399,12 +365,35 @@ static void draw_range(void *ctx, int64_t begin, int64_t end, int worker)
     for (int64_t i = begin; i < end; i++) {
         struct seq *q = j->seqs[i];
         const struct rollout_prompt *p = &r->prompts[q->out.prompt];
-        const float *z = q->row < 0 ? q->g->logits : r->logits + q->row * r->vocab;
-        q->drawn = rollout_draw(z, r->vocab, r->s, p->key, q->out.sample, p->n + q->out.n, r->scratch[worker]);
+        q->n_drawn = 0;
+        do {
+            const float *z = q->row < 0 ? q->g->logits : r->logits + (q->row + q->n_drawn) * r->vocab;
+            q->drawn[q->n_drawn] = rollout_draw(z, r->vocab, r->s, p->key, q->out.sample, p->n + q->out.n + q->n_drawn, r->scratch[worker]);
+            q->n_drawn++;
+        } while (q->n_drawn <= q->n_draft && q->drawn[q->n_drawn - 1] == q->draft[q->n_drawn - 1]);
     }
 }
 
-/* Draws for every sample that has logits: its row of the last pass, or its group's. */
+/* Takes in what a sample drew, until it ends. */
+static err_code take_drawn(struct rollout *r, struct seq *q, float temperature, struct err *e)
+{
+    const int64_t row = q->row;
+    q->fresh = 0, q->row = -1;
+    for (int k = 0; k < q->n_drawn && q->used; k++) {
+        float logp;
+        if (q->drawn[k] < 0)
+            return err_set(e, ERR_DIVERGED, "rollout: logits of prompt %lld, sample %lld are not finite at token %lld; hint: check the weights with 'hone model info'",
+                           (long long)q->out.prompt, (long long)q->out.sample, (long long)q->out.n);
+        if (row >= 0)
+            logp = r->row_logp[row + k], r->d.taken++;
+        else
+            model_rows_logp(r->m, q->g->logits, &q->drawn[k], 1, temperature, &logp);
+        push(r, q, q->drawn[k], logp);
+    }
+    return ERR_OK;
+}
+
+/* Draws for every sample that has logits: its rows of the last pass, or its group's. */
 static err_code draw(struct rollout *r, struct seq **ready, int64_t n_rows, struct err *e)
 {
     int64_t n = 0;
@@ -417,99 +406,114 @@ static err_code draw(struct rollout *r, struct seq **ready, int64_t n_rows, stru
         r->targets[i] = -1;
     for (int64_t i = 0; i < n; i++) {
         const struct seq *q = ready[i];
-        if (q->drawn < 0)
-            return err_set(e, ERR_DIVERGED, "rollout: logits of prompt %lld, sample %lld are not finite at token %lld; hint: check the weights with 'hone model info'",
-                           (long long)q->out.prompt, (long long)q->out.sample, (long long)q->out.n);
-        if (q->row >= 0)
-            r->targets[q->row] = q->drawn;
+        for (int k = 0; k < q->n_drawn && q->row >= 0; k++)
+            r->targets[q->row + k] = q->drawn[k];
+        r->stats.drafted += q->n_draft;
+        r->stats.accepted += q->n_drawn - 1;
     }
     if (n_rows)
         model_rows_logp(r->m, r->logits, r->targets, n_rows, temperature, r->row_logp);
-    for (int64_t i = 0; i < n; i++) {
-        struct seq *q = ready[i];
-        float logp;
-        if (q->row >= 0)
-            logp = r->row_logp[q->row];
-        else
-            model_rows_logp(r->m, q->g->logits, &q->drawn, 1, temperature, &logp);
-        q->fresh = 0, q->row = -1;
-        push(r, q, q->drawn, logp);
-    }
+    for (int64_t i = 0; i < n; i++)
+        TRY(take_drawn(r, ready[i], temperature, e));
     return ERR_OK;
 }
 
 struct pass {
-    struct model_step step;
     int64_t n_rows;                /* rows whose logits are wanted */
-    struct seq **row_seq;          /* [2 n_seqs] the sample of a row, or NULL */
+    int64_t prompt_rows;           /* tokens of prompts among the pass's */
+    struct seq **row_seq;          /* [n_rows_max] the sample whose first row this is, or NULL */
     struct group **row_group;      /* or the group whose prompt ends there */
+    int64_t n_parts;               /* chunks of prompts, in the order of the groups */
+    struct chunk {
+        struct group *g;
+        int64_t first, n, at;      /* prompt tokens; row of the first */
+    } *parts;                      /* [n_seqs] */
 };
 
-static void add_part(struct rollout *r, struct pass *p, const int32_t *ids, int64_t n, int64_t first, const int32_t *pages, int64_t n_pages)
+void rollout_rows_clear(struct rollout *r, struct part_rows *p)
+{
+    p->step = (struct model_step){.b = {.tokens = p->tokens, .positions = p->positions, .cu_seqlens = p->cu}, .kv_len = p->kv_len, .pages = p->pages, .max_pages = r->max_pages};
+    p->cu[0] = 0;
+}
+
+void rollout_rows_add(struct rollout *r, struct part_rows *p, const int32_t *ids, int64_t n, int64_t first, const int32_t *pages, int64_t n_pages)
 {
     struct model_batch *b = &p->step.b;
     for (int64_t i = 0; i < n; i++) {
-        r->tokens[b->n_tok + i] = ids[i];
-        r->positions[b->n_tok + i] = (int32_t)(first + i);
+        p->tokens[b->n_tok + i] = ids[i];
+        p->positions[b->n_tok + i] = (int32_t)(first + i);
     }
-    memcpy(r->pages + b->n_seq * r->max_pages, pages, (size_t)n_pages * sizeof *pages);
-    r->kv_len[b->n_seq] = (int32_t)(first + n);
+    memcpy(p->pages + b->n_seq * r->max_pages, pages, (size_t)n_pages * sizeof *pages);
+    p->kv_len[b->n_seq] = (int32_t)(first + n);
     b->n_tok += n;
     b->n_seq++;
-    r->cu[b->n_seq] = (int32_t)b->n_tok;
+    p->cu[b->n_seq] = (int32_t)b->n_tok;
 }
 
-static void want_row(struct rollout *r, struct pass *p, struct seq *q, struct group *g)
+static void want_row(struct rollout *r, struct pass *p, int64_t row, struct seq *q, struct group *g)
 {
     p->row_seq[p->n_rows] = q;
     p->row_group[p->n_rows] = g;
-    r->rows[p->n_rows++] = (int32_t)(p->step.b.n_tok - 1);
+    r->rows[p->n_rows++] = (int32_t)row;
 }
 
-/* One token of every running sample, then as much of the waiting prompts as fits. */
+/* The last token of a running sample and what was drafted behind it. */
+static void add_sample(struct rollout *r, struct pass *p, struct seq *q)
+{
+    int32_t ids[DRAFT_MAX + 1];
+    int64_t n = 1 + q->n_draft;
+    q->at = r->in.step.b.n_tok;
+    ids[0] = q->ids[q->out.n - 1];
+    memcpy(ids + 1, q->draft, (size_t)q->n_draft * sizeof *ids);
+    rollout_rows_add(r, &r->in, ids, n, r->prompts[q->out.prompt].n + q->out.n - 1, q->pages, q->n_pages);
+    for (int64_t k = 0; k < n; k++)
+        want_row(r, p, q->at + k, k ? NULL : q, NULL);
+}
+
+static void add_prompt(struct rollout *r, struct pass *p, struct group *g)
+{
+    const struct rollout_prompt *pr = &r->prompts[g->prompt];
+    int64_t n = pr->n - g->filled, room = r->step_tokens - r->in.step.b.n_tok, at = r->in.step.b.n_tok;
+    n = n < room ? n : room;
+    p->parts[p->n_parts++] = (struct chunk){g, g->filled, n, at};
+    p->prompt_rows += n;
+    rollout_rows_add(r, &r->in, pr->ids + g->filled, n, g->filled, g->pages, g->n_pages);
+    g->filled += n;
+    if (g->filled == pr->n)
+        want_row(r, p, at + n - 1, NULL, g);
+}
+
+/* The tokens of every running sample, then as much of the waiting prompts as fits. */
 static void build(struct rollout *r, struct pass *p)
 {
-    p->step = (struct model_step){.b = {.tokens = r->tokens, .positions = r->positions, .cu_seqlens = r->cu}, .kv_len = r->kv_len,
-                                  .pages = r->pages, .max_pages = r->max_pages};
-    p->n_rows = 0;
-    r->cu[0] = 0;
     int64_t running = 0;
-    for (int64_t i = 0; i < r->n_seqs; i++) {
-        struct seq *q = &r->seqs[i];
-        if (!q->used || q->fresh)
-            continue;
-        const struct rollout_prompt *pr = &r->prompts[q->out.prompt];
-        add_part(r, p, &q->ids[q->out.n - 1], 1, pr->n + q->out.n - 1, q->pages, q->n_pages);
-        want_row(r, p, q, NULL);
-        running++;
-    }
+    rollout_rows_clear(r, &r->in);
+    p->n_rows = p->prompt_rows = p->n_parts = 0;
+    for (int64_t i = 0; i < r->n_seqs; i++)
+        if (r->seqs[i].used && !r->seqs[i].fresh) {
+            add_sample(r, p, &r->seqs[i]);
+            running++;
+        }
     if (running > r->stats.most_running)
         r->stats.most_running = running;
-    for (int64_t i = 0; i < r->n_seqs && p->step.b.n_tok < r->step_tokens; i++) {
-        struct group *g = &r->groups[i];
-        if (!g->used || g->filled == r->prompts[g->prompt].n)
-            continue;
-        const struct rollout_prompt *pr = &r->prompts[g->prompt];
-        int64_t n = pr->n - g->filled, room = r->step_tokens - p->step.b.n_tok;
-        n = n < room ? n : room;
-        add_part(r, p, pr->ids + g->filled, n, g->filled, g->pages, g->n_pages);
-        g->filled += n;
-        if (g->filled == pr->n)
-            want_row(r, p, NULL, g);
-    }
+    for (int64_t i = 0; i < r->n_seqs && r->in.step.b.n_tok < r->step_tokens; i++)
+        if (r->groups[i].used && r->groups[i].filled < r->prompts[r->groups[i].prompt].n)
+            add_prompt(r, p, &r->groups[i]);
 }
 
 static void run_pass(struct rollout *r, struct pass *p)
 {
-    model_step(r->m, r->cache, &p->step);
+    model_step(r->m, r->cache, &r->in.step);
     if (p->n_rows)
         model_logits(r->m, r->rows, p->n_rows, r->logits);
     for (int64_t i = 0; i < p->n_rows; i++) {
         if (p->row_seq[i])
             p->row_seq[i]->row = i;
-        else
+        else if (p->row_group[i])
             memcpy(p->row_group[i]->logits, r->logits + i * r->vocab, (size_t)r->vocab * sizeof(float));
     }
+    for (int64_t i = 0; i < p->n_parts && r->d.depth; i++)
+        rollout_draft_prompt(r, p->parts[i].g, p->parts[i].first, p->parts[i].n, p->parts[i].at);
     r->stats.passes++;
 }
 
@@ -558,23 +562,30 @@ static void reset(struct rollout *r)
     for (int64_t i = 0; i < r->n_seqs; i++)
         r->seqs[i].used = r->groups[i].used = 0;
     r->next_prompt = 0;
+    r->d.turn = 0, r->d.began = 0;
     r->stats = (struct rollout_stats){0};
 }
 
 static err_code loop(struct rollout *r, int64_t total, struct err *e)
 {
     struct seq **ready = ARENA_NEW(r->results, struct seq *, r->n_seqs);
-    struct pass p = {.row_seq = ARENA_NEW(r->results, struct seq *, 2 * r->n_seqs), .row_group = ARENA_NEW(r->results, struct group *, 2 * r->n_seqs)};
+    struct pass p = {.row_seq = ARENA_NEW(r->results, struct seq *, r->n_rows_max), .row_group = ARENA_NEW(r->results, struct group *, r->n_rows_max),
+                     .parts = ARENA_NEW(r->results, struct chunk, r->n_seqs)};
     int64_t idle = 0; /* turns without a pass: an admission comes after each but the last */
     while (r->stats.samples < total) {
         if (!r->finish && stop_requested()) {
             cancel(r);
             return err_set(e, ERR_CANCELLED, "rollout: interrupted");
         }
+        int64_t prompt_rows = p.prompt_rows;
         admit(r);
         TRY(draw(r, ready, p.n_rows, e));
+        if (r->d.depth) {
+            rollout_draft_timed(r, prompt_rows, clock_now());
+            rollout_draft(r);
+        }
         build(r, &p);
-        if (p.step.b.n_tok > 0)
+        if (r->in.step.b.n_tok > 0)
             run_pass(r, &p), idle = 0;
         else if (r->stats.samples < total && idle++ > 1)
             BUG("rollout: nothing to do, yet %lld of %lld samples are missing", (long long)(total - r->stats.samples), (long long)total);

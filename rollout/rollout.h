@@ -8,6 +8,10 @@
  * threads, neighbours and cache history change the time, never a bit. The log-prob that is recorded is the one model_logp gives for the
  * same token at the same temperature.
  *
+ * With drafts (speculate) a pass holds several tokens of a sample: the last one and what the MTP module expects behind it. A token is
+ * still drawn from the model's own logits with the random number of its position; a draft only decides whether the next row can be used
+ * too. So the samples and their log-probs are the same bits with and without.
+ *
  * A group's prompt is computed once: full pages are shared, the page it ends in is copied for each sample. A sample is admitted only when
  * all the pages it can ever need are free, so nothing is preempted.
  */
@@ -45,6 +49,7 @@ struct rollout_opts {
     int64_t context;      /* most tokens of a prompt and its sample; 0 = the model's max_position, at most 4096 */
     int64_t step_tokens;  /* most new tokens of one pass (prompts are cut into chunks); 0 = 512 */
     int64_t cache_bytes;  /* limit of the cache; 0 = all that `seqs` samples of `context` tokens can need */
+    int64_t speculate;    /* tokens that the model's first MTP module drafts per sample and pass, 0 = off, at most 8: changes the time, never a bit */
     int finish;           /* 1: Ctrl-C does not end samples (a training step is finished, then saved) */
 };
 
@@ -82,10 +87,15 @@ struct rollout_sample {
 struct rollout_stats {
     int64_t prompts, samples, prompt_tokens, tokens, passes, most_running;
     double seconds;
+    int64_t drafted, accepted;           /* tokens proposed by the MTP module; of them drawn */
+    int64_t plain_tokens, ahead_tokens;  /* decoded in turns without drafts (1 of 16, for comparison) and with them */
+    double plain_seconds, ahead_seconds; /* in those turns, drafting included */
 };
+/* How many times as fast decoding was with drafts as without, measured in the same call; 0 = not measured (off, or too short). */
+double rollout_speedup(const struct rollout_stats *s);
 
 struct rollout;
-/* The model and the tokenizer are borrowed; tok NULL: samples have no text, stop strings never match, eos is the model's. Takes the cache and room for its passes (model_reserve). */
+/* ERR_USAGE: drafts from a model without MTP layers. The model and the tokenizer are borrowed; tok NULL: samples have no text, stop strings never match, eos is the model's. Takes the cache and room for its passes (model_reserve). */
 err_code rollout_open(struct model *m, const struct tok *tok, const struct rollout_opts *o, struct rollout **out, struct err *e);
 void rollout_close(struct rollout *r);
 int64_t rollout_context(const struct rollout *r);

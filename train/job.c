@@ -7,7 +7,7 @@
 #include "core/version.h"
 
 /* Keys that may differ between the parts of one run: they do not change what is computed. */
-static const char free_keys[] = "threads isa data.store train.dir train.save_every train.keep train.log_every eval.show reward.jobs model.recompute "
+static const char free_keys[] = "threads isa data.store train.dir train.save_every train.keep train.log_every eval.show reward.jobs model.recompute rollout.speculate "
                                 "hook.lua hook.history hook.memory_mb hook.instructions hook.wall_s ";
 
 enum kern_prec train_job_prec(const struct cfg *c)

@@ -57,11 +57,25 @@ awk 'NR == 1 { first = $1 } { last = $1 } END { exit !(NR == 20 && last < 0.9 * 
 grep -q 'model.layers.1\.' d.txt || { cat d.txt; fail "nothing was trained"; }
 grep 'model.layers.2\.' d.txt && fail "MTP layers moved with weight 0"
 
+# drafts: the same samples, in both forms and all precisions, and in RL the same weights
+for form in absorbed expanded; do
+    rm -rf weights && cp -r mtp/step_*20 weights && rm -r weights/hone # weights without their run: both forms may be used
+    "$hone" rollout --model weights --mla $form --samples 3 --max-tokens 40 --ignore-eos <prompts.jsonl >plain.txt 2>/dev/null || fail "rollout"
+    "$hone" rollout --model weights --mla $form --samples 3 --max-tokens 40 --ignore-eos --speculate 2 --batch 5 --threads 1 <prompts.jsonl >drafts.txt 2>log || fail "rollout with drafts"
+    cmp plain.txt drafts.txt || fail "drafts change samples"
+    grep -q 'drafts accepted' log || fail "the acceptance is not printed"
+done
+refused "needs a model with MTP layers" "$hone" rollout --model init --speculate 1
 for form in auto expanded; do
     for precision in fp32 bf16 fp8; do
-        "$hone" grpo grpo.lua model.path=sft data.store=hone.db train.dir=grpo.$form.$precision model.mla=$form model.precision=$precision train.steps=2 eval.every=0 2>log || { cat log; fail "grpo"; }
-        [ "$(value differing_tokens)" = 0.0 ] || fail "$form $precision: $(value differing_tokens) tokens differ"
-        [ "$(value compared_tokens)" != 0.0 ] || fail "nothing was compared"
+        for drafts in 0 2; do
+            d=grpo.$form.$precision.$drafts
+            "$hone" grpo grpo.lua model.path=sft data.store=hone.db train.dir=$d model.mla=$form model.precision=$precision train.steps=2 rollout.speculate=$drafts 2>log || { cat log; fail "grpo"; }
+            [ "$(value differing_tokens)" = 0.0 ] || fail "$d: $(value differing_tokens) tokens differ"
+            [ "$(value compared_tokens)" != 0.0 ] || fail "nothing was compared"
+        done
+        [ "$(digest grpo.$form.$precision.0)" = "$(digest $d)" ] || fail "$form $precision: drafts change the weights"
     done
 done
-grep -q 'model.mla=absorbed' grpo.auto.fp32/step_*/hone/state.json || fail "the form of a GRPO run is not recorded as absorbed"
+[ "$(sqlite3 hone.db "SELECT count(*) FROM timings WHERE name = 'drafts_accepted'")" != 0 ] || fail "the acceptance is not recorded"
+grep -q 'model.mla=absorbed' grpo.auto.fp32.0/step_*/hone/state.json || fail "the form of a GRPO run is not recorded as absorbed"

@@ -1,5 +1,5 @@
 /* Rollouts. The failures to catch: a sample or a recorded log-prob that depends on the batch, the schedule, the cache, the chunking of the
- * prompt or the threads; log-probs that are not the trainer's; pages that leak; a sampler that is biased or breaks a tie by luck. */
+ * prompt, the threads or on drafts; log-probs that are not the trainer's; pages that leak; a sampler that is biased or breaks a tie by luck. */
 #include "rollout/rollout.h"
 
 #include <math.h>
@@ -122,6 +122,93 @@ static void same_as_plain_sampling_whatever_the_schedule(void **state)
     par_init(0);
 }
 
+/* ---- drafts ------------------------------------------------------------------------------- */
+
+static struct model *drafting_model(int latent, double range, enum kern_prec prec, enum model_mla mla)
+{
+    struct err e = {0};
+    struct model *m;
+    struct model_config c = {.type = "deepseek_v3", .architecture = "DeepseekV3ForCausalLM", .vocab = VOCAB, .hidden = 32, .layers = 2, .heads = 4, .kv_heads = 4, .head_dim = 12,
+                             .inter = 48, .max_position = 400, .rms_eps = 1e-6, .init_range = range, .q_lora = latent ? 16 : 0, .kv_lora = 16, .d_nope = 8, .d_rope = 4, .d_v = 6,
+                             .rope_interleaved = 1, .experts = 8, .top_k = 2, .expert_inter = 12, .shared = 1, .groups = 4, .top_groups = 2, .first_dense = 1, .router_bias = 1,
+                             .router_normalise = 1, .router_scale = 2.5, .mtp = 1, .rope = {.d = 4, .theta = 10000, .factor = 1}, .eos = {258}, .n_eos = 1, .bos = -1, .pad = -1};
+    if (model_create(kern, &c, 11, &(struct model_opts){.mla = mla, .prec = prec, .train = 1}, &m, &e) != ERR_OK)
+        fail_msg("%s", e.msg);
+    return m;
+}
+
+static int64_t random_prompts(struct rollout_prompt *p, uint64_t round, struct arena *a)
+{
+    int64_t n_prompts = 1 + (int64_t)rng_below(6, 2, RNG_TEST, round, 0, 0);
+    for (int64_t i = 0; i < n_prompts; i++) {
+        /* lengths on both sides of a page's end: the last prompt position is where samples part */
+        int64_t n = i % 3 == 0 ? 1 + (int64_t)rng_below(150, 2, RNG_TEST, round, 1, (uint64_t)i) : i % 3 == 1 ? KERN_PAGE : 2 * KERN_PAGE + 1;
+        int32_t *ids = ARENA_NEW(a, int32_t, n);
+        for (int64_t k = 0; k < n; k++)
+            ids[k] = (int32_t)rng_below(256, 2, RNG_TEST, round * 10 + (uint64_t)i, 2, (uint64_t)k);
+        p[i] = (struct rollout_prompt){.key = round * 100 + (uint64_t)i, .ids = ids, .n = n, .first = i, .samples = 1 + (int64_t)rng_below(4, 2, RNG_TEST, round, 3, (uint64_t)i)};
+    }
+    return n_prompts;
+}
+
+static void same_samples(const struct rollout_sample *a, const struct rollout_sample *b, int64_t n, uint64_t round, int64_t depth)
+{
+    for (int64_t i = 0; i < n; i++) {
+        if (a[i].n != b[i].n || a[i].stop != b[i].stop || memcmp(a[i].ids, b[i].ids, (size_t)a[i].n * sizeof *a->ids) || memcmp(a[i].logp, b[i].logp, (size_t)a[i].n * sizeof(float)))
+            fail_msg("round %d: sample %lld is another one with drafts of %lld", (int)round, (long long)i, (long long)depth);
+        assert_true(str_eq(a[i].text, b[i].text));
+    }
+}
+
+/* Models whose drafts are nearly always wrong and nearly always right, both forms of attention, three precisions, any schedule. */
+static void drafts_change_nothing(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    int64_t drafted[2] = {0}, accepted[2] = {0};
+    struct model *was = model;
+    for (uint64_t round = 0; round < 12; round++) {
+        struct arena scratch = mem;
+        struct rollout_prompt p[6];
+        struct rollout *r;
+        const struct rollout_sample *plain = NULL, *out;
+        struct str stop = STR("ab");
+        struct rollout_stats stats;
+        struct rollout_sampling s = {.temperature = round % 4 == 2 ? 0 : 0.9, .top_p = round % 4 < 2 ? 1 : 0.9, .max_tokens = 1 + (int64_t)rng_below(60, 3, RNG_TEST, round, 0, 0),
+                                     .seed = round, .stop = &stop, .n_stop = round % 5 == 0};
+        int good = (int)(round % 2);
+        int64_t n = random_prompts(p, round, &scratch), total = 0;
+        model = drafting_model(round % 3 != 0, good ? 0.003 : 0.4, (enum kern_prec)(round / 2 % 3), (enum model_mla)(round / 6 % 2));
+        for (int64_t i = 0; i < n; i++)
+            total += p[i].samples;
+        for (int64_t depth = 0; depth <= 4; depth += depth ? 3 : 1) {
+            par_init(1 + (int)((round + (uint64_t)depth) % 3));
+            struct rollout_opts o = {.seqs = 1 + (int64_t)(round + (uint64_t)depth) % 5, .context = 200, .step_tokens = 20 + 40 * ((int64_t)round % 3), .speculate = depth,
+                                     .cache_bytes = round % 2 ? 9 * model_cache_page_bytes(model) : 0};
+            assert_int_equal(rollout_open(model, tok, &o, &r, &e), ERR_OK);
+            assert_int_equal(model_reserve(model, &(struct model_room){.tokens = 300, .seqs = 8}, &e), ERR_OK);
+            assert_int_equal(rollout_run(r, p, n, &s, NULL, &scratch, &out, &stats, &e), ERR_OK);
+            assert_true((stats.drafted > 0) <= (depth > 0));
+            drafted[good] += stats.drafted, accepted[good] += stats.accepted;
+            if (!depth)
+                plain = out;
+            else
+                same_samples(plain, out, total, round, depth);
+            for (int64_t i = 0; i < total; i++)
+                check_logp(&p[out[i].prompt], &out[i], s.temperature > 0 ? (float)s.temperature : 1);
+            rollout_close(r);
+        }
+        model_close(model);
+    }
+    model = was;
+    par_init(0);
+    printf("drafts accepted: %lld of %lld by a poor module, %lld of %lld by a good one\n", (long long)accepted[0], (long long)drafted[0], (long long)accepted[1], (long long)drafted[1]);
+    assert_true(accepted[0] * 2 < drafted[0] && accepted[1] * 10 > drafted[1] * 3 && accepted[0] > 0);
+    struct rollout *r;
+    assert_int_equal(rollout_open(model, tok, &(struct rollout_opts){.speculate = 1}, &r, &e), ERR_USAGE);
+    assert_non_null(strstr(e.msg, "MTP"));
+}
+
 static void ends_are_named(void **state)
 {
     (void)state;
@@ -215,6 +302,7 @@ int main(void)
         cmocka_unit_test(draws_follow_the_distribution),
         cmocka_unit_test(truncation_keeps_what_it_says),
         cmocka_unit_test(same_as_plain_sampling_whatever_the_schedule),
+        cmocka_unit_test(drafts_change_nothing),
         cmocka_unit_test(ends_are_named),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
