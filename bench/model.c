@@ -119,10 +119,9 @@ static double train_step_once(struct trainee *s, const struct batch *b)
     for (int64_t i = 0; i < s->n; i++)
         s->grads[i] = g + s->t.offset[i];
     model_forward(s->m, &b->b, 1);
-    model_logp(s->m, &(struct model_logp){.target = b->target, .temperature = 1, .logp = b->logp});
+    model_loss(s->m, &(struct model_loss){.target = b->target, .temperature = 1, .logp = b->logp, .g = b->g, .grads = s->grads});
     for (int64_t i = 0; i < b->b.n_tok; i++)
         loss += (double)(b->g[i] * b->logp[i]);
-    model_backward(s->m, &(struct model_grad){.g = b->g, .grads = s->grads});
     train_leaf_done(&s->t);
     must(train_end(&s->t, loss, &out, &e), &e);
     return clock_now() - began;

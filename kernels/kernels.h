@@ -90,7 +90,7 @@ void kern_unpack_fp8(struct kern *k, const struct kern_weight *w, uint8_t *codes
 
 #define KERN_OPS(X)                                                                                            \
     X(linear) X(linear_dgrad) X(linear_wgrad) X(rmsnorm) X(rmsnorm_bwd) X(rope) X(attn) X(attn_bwd) X(kv_write) \
-    X(swiglu) X(swiglu_bwd) X(add) X(embed) X(embed_bwd) X(head) X(head_bwd) X(logits) X(logp)                   \
+    X(swiglu) X(swiglu_bwd) X(add) X(embed) X(embed_bwd) X(head) X(head_bwd) X(head_loss) X(logits) X(logp)                   \
     X(route) X(route_bwd) X(route_balance) X(moe_sum) X(moe_dot) X(moe_scale) X(mla_kv) X(mla_kv_bwd)       \
     X(heads) X(heads_dgrad) X(heads_wgrad) X(copy)                                         \
     X(group) X(group_dgrad) X(group_wgrad) X(quant) X(dequant)
@@ -256,6 +256,16 @@ struct kern_head {
 struct kern_head_bwd {
     float *dx, *dw;
     const float *x, *lse, *entropy, *g, *ge; /* entropy: as kern_head gave it, needed with ge */
+    const struct kern_weight *w;
+    const int32_t *target;       /* host */
+    int64_t t, ldx;
+    float temperature;
+};
+/* kern_head, then kern_head_bwd, for a loss whose g = dL/dlogp is known beforehand: logits are kept until their dz instead of computed
+ * twice, for as many rows at a time as fit 256 MiB. det: the bits of the two. */
+struct kern_head_loss {
+    float *logp, *dx, *dw;       /* [t]; dx, dw as above */
+    const float *x, *g;
     const struct kern_weight *w;
     const int32_t *target;       /* host */
     int64_t t, ldx;

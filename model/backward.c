@@ -122,7 +122,6 @@ static void head_back(const struct back *w, const struct model_grad *g)
                                                 .ge = g->ge ? a->ge : NULL, .w = &m->head.w, .target = m->target, .t = w->t, .temperature = m->temperature});
     if (g->g_mtp)
         kern_add(m->k, &(struct kern_add){.y = a->dxn, .a = a->dxn, .b = a->mtp.dfin, .n = w->t * m->conf.hidden});
-    model_norm_back(w, a->dx, a->dxn, a->x_last, m->norm, 0);
 }
 
 void model_layer_back(const struct back *w, int64_t l)
@@ -135,6 +134,17 @@ void model_layer_back(const struct back *w, int64_t l)
     attn_back(w, &m->layers[l], s);
 }
 
+/* From a->dxn, the gradient of the head's input, to all other gradients. */
+static void layers_back(const struct back *w)
+{
+    struct model *m = w->m;
+    model_norm_back(w, m->a.dx, m->a.dxn, m->a.x_last, m->norm, 0);
+    for (int64_t l = m->conf.layers - 1; l >= 0; l--)
+        model_layer_back(w, l);
+    kern_embed_bwd(m->k, &(struct kern_embed_bwd){.dtable = w->grads[m->embed], .dy = m->a.dx, .ids = w->b->tokens, .t = w->t, .c = m->conf.hidden, .v = m->conf.vocab});
+    m->kept = 0; /* the activations are used up */
+}
+
 void model_backward(struct model *m, const struct model_grad *g)
 {
     struct back w = {.m = m, .b = &m->batch, .grads = g->grads, .t = m->rows};
@@ -143,8 +153,18 @@ void model_backward(struct model *m, const struct model_grad *g)
     if (g->g_mtp)
         model_mtp_back(m, g);
     head_back(&w, g);
-    for (int64_t l = m->conf.layers - 1; l >= 0; l--)
-        model_layer_back(&w, l);
-    kern_embed_bwd(m->k, &(struct kern_embed_bwd){.dtable = g->grads[m->embed], .dy = m->a.dx, .ids = w.b->tokens, .t = w.t, .c = m->conf.hidden, .v = m->conf.vocab});
-    m->kept = 0; /* the activations are used up */
+    layers_back(&w);
+}
+
+void model_loss(struct model *m, const struct model_loss *l)
+{
+    struct back w = {.m = m, .b = &m->batch, .grads = l->grads, .t = m->rows};
+    struct acts *a = &m->a;
+    if (!m->kept)
+        BUG("model_loss needs model_forward with keep");
+    kern_put(m->k, a->g, l->g, w.t * 4);
+    kern_head_loss(m->k, &(struct kern_head_loss){.logp = a->logp, .dx = a->dxn, .dw = l->grads[m->head.first], .x = a->fin, .g = a->g, .w = &m->head.w,
+                                                  .target = l->target, .t = w.t, .temperature = l->temperature});
+    kern_get(m->k, l->logp, a->logp, w.t * 4);
+    layers_back(&w);
 }

@@ -5,7 +5,7 @@
  *   TRY(model_reserve(m, &(struct model_room){.tokens = 4096, .seqs = 64, .train = 1}, e));
  *   model_forward(m, &batch);                                   activations stay for the backward
  *   model_logp(m, &(struct model_logp){.target = t, ...});
- *   model_backward(m, &(struct model_grad){.g = dlogp, .grads = grads});
+ *   model_backward(m, &(struct model_grad){.g = dlogp, .grads = grads});   (the two in one: model_loss)
  *   model_refresh(m);                                           after the optimiser changed the masters
  *
  * One forward (N2): rollout (model_step, paged cache), scoring and training (model_forward) run the same ops with the same bits.
@@ -163,6 +163,17 @@ struct model_grad {
     float *const *grads;        /* [n_params] each [n], added to */
 };
 void model_backward(struct model *m, const struct model_grad *a);
+
+/* model_logp and model_backward in one, for a loss whose dL/dlogp is known before the log-probs are: the head's logits are computed once.
+ * The same bits. g where target < 0 is not read. */
+struct model_loss {
+    const int32_t *target;      /* as in model_logp */
+    float temperature;
+    float *logp;
+    const float *g;             /* as in model_grad */
+    float *const *grads;
+};
+void model_loss(struct model *m, const struct model_loss *a);
 
 /* ---- cache -------------------------------------------------------------------------------- *
  * Pages of KERN_PAGE tokens; who owns which page is the caller's (rollout's) business. */

@@ -40,21 +40,21 @@ static void leaf_loss(struct train_job *j, const struct data_batch *b, struct lo
     float *logp = ARENA_NEW(&scratch, float, b->n_tok), *g = ARENA_NEW(&scratch, float, b->n_tok), *g_mtp = NULL;
     int32_t *target = ARENA_NEW(&scratch, int32_t, b->n_tok);
     struct model_batch in = {.n_tok = b->n_tok, .n_seq = b->n_seq, .tokens = b->tokens, .positions = b->positions, .cu_seqlens = b->cu_seqlens};
-    for (int64_t t = 0; t < b->n_tok; t++)
-        target[t] = b->weights[t] > 0 ? b->targets[t] : -1; /* the head skips rows that nothing is learnt from */
-    model_forward(j->m, &in, 1);
-    model_logp(j->m, &(struct model_logp){.target = target, .temperature = 1, .logp = logp});
     for (int64_t t = 0; t < b->n_tok; t++) {
-        if (target[t] < 0)
-            continue;
-        g[t] = (float)(-(double)b->weights[t] / l->weight);
-        l->main -= (double)b->weights[t] * (double)logp[t] / l->weight;
+        target[t] = b->weights[t] > 0 ? b->targets[t] : -1; /* the head skips rows that nothing is learnt from */
+        g[t] = target[t] < 0 ? 0 : (float)(-(double)b->weights[t] / l->weight);
     }
+    model_forward(j->m, &in, 1);
     if (l->mtp_weight > 0) {
         g_mtp = ARENA_NEW(&scratch, float, model_conf(j->m)->mtp * b->n_tok);
+        model_logp(j->m, &(struct model_logp){.target = target, .temperature = 1, .logp = logp});
         l->mtp += mtp_loss(j, b, target, l, g_mtp, scratch);
-    }
-    model_backward(j->m, &(struct model_grad){.g = g, .g_mtp = g_mtp, .grads = train_job_leaf(j)});
+        model_backward(j->m, &(struct model_grad){.g = g, .g_mtp = g_mtp, .grads = train_job_leaf(j)});
+    } else
+        model_loss(j->m, &(struct model_loss){.target = target, .temperature = 1, .logp = logp, .g = g, .grads = train_job_leaf(j)});
+    for (int64_t t = 0; t < b->n_tok; t++)
+        if (target[t] >= 0)
+            l->main -= (double)b->weights[t] * (double)logp[t] / l->weight;
 }
 
 static err_code record(struct train_job *j, const struct train_step *s, const struct data_step *d, const struct losses *l, double seconds, struct err *e)

@@ -117,34 +117,35 @@ static int64_t row_block(const struct gemm *g)
 /* Rows [i, i + n) of the reduction of one panel of b, in the panel's layout. */
 static void pack_b(const struct kern_cpu *cpu, const struct gemm *g, int64_t panel, int64_t i, int64_t n, uint32_t *out)
 {
-    int64_t lanes = kern_min(PANEL, g->n - panel * PANEL);
-    for (int64_t r = i; r < i + n; r++, out += PANEL) {
-        const float *row = g->b + (narrow(g) ? 2 : 1) * r * g->ldb + panel * PANEL, *odd = 2 * r + 1 < g->k ? row + g->ldb : NULL;
+    const int64_t lanes = kern_min(PANEL, g->n - panel * PANEL), first = narrow(g) ? 2 * i : i;
+    const float *src = g->b + first * g->ldb + panel * PANEL;
+    if (lanes < PANEL)
+        memset(out, 0, (size_t)(n * PANEL) * sizeof *out);
+    if (!narrow(g)) {
+        cpu->copy_rows((float *)(void *)out, PANEL, src, g->ldb, n, lanes, 0);
+        return;
+    }
+    const int64_t rows = kern_min(2 * n, g->k - first);
+    if (!g->b_scale) {
+        cpu->zip_rows(out, src, g->ldb, rows, lanes);
+        return;
+    }
+    for (int64_t r = 0; r < rows; r += 2, src += 2 * g->ldb, out += PANEL) { /* a weight from its master: the values of its pack again */
+        const float s = g->b_scale[(first + r) / KERN_RUN * g->b_scale_i + panel * PANEL / KERN_RUN];
         float q[2][PANEL];
-        if (g->b_scale) { /* a weight from its master: the values of its pack again */
-            float s = g->b_scale[2 * r / KERN_RUN * g->b_scale_i + panel * PANEL / KERN_RUN];
-            cpu->fp8_div(q[0], row, lanes, s);
-            if (odd)
-                cpu->fp8_div(q[1], odd, lanes, s);
-            row = q[0];
-            odd = odd ? q[1] : NULL;
-        }
-        if (narrow(g))
-            cpu->zip_pairs(out, row, odd, lanes);
-        else
-            memcpy(out, row, (size_t)lanes * sizeof *row);
-        if (lanes < PANEL)
-            memset(out + lanes, 0, (size_t)(PANEL - lanes) * sizeof *out);
+        for (int64_t odd = 0; odd < kern_min(2, rows - r); odd++)
+            cpu->fp8_div(q[odd], src + odd * g->ldb, lanes, s);
+        cpu->zip_rows(out, q[0], PANEL, kern_min(2, rows - r), lanes);
     }
 }
 
-static void load_c(const struct gemm *g, int64_t row, int64_t rows, int64_t panel, float *buf)
+static void load_c(const struct batch *t, const struct gemm *g, int64_t row, int64_t rows, int64_t panel, float *buf)
 {
     int64_t lanes = kern_min(PANEL, g->n - panel * PANEL);
     if (!g->accumulate || lanes < PANEL)
         memset(buf, 0, (size_t)(rows * PANEL) * sizeof *buf);
-    for (int64_t r = 0; g->accumulate && r < rows; r++)
-        memcpy(buf + r * PANEL, g->c + (row + r) * g->ldc + panel * PANEL, (size_t)lanes * sizeof *buf);
+    if (g->accumulate)
+        t->cpu->copy_rows(buf, PANEL, g->c + row * g->ldc + panel * PANEL, g->ldc, rows, lanes, 0);
 }
 
 /* Bias, then residual onto finished sums. */
@@ -169,12 +170,8 @@ static void store_c(const struct batch *t, const struct gemm *g, int64_t row, in
     float *c = g->c + row * g->ldc + panel * PANEL;
     if (g->bias || g->residual)
         add_extras(g, row, rows, panel, buf);
-    if (t->stream && !g->accumulate) { /* what is accumulated has been loaded by this thread */
-        t->cpu->put_rows(c, g->ldc, buf, rows, lanes);
-        return;
-    }
-    for (int64_t r = 0; r < rows; r++)
-        memcpy(c + r * g->ldc, buf + r * PANEL, (size_t)lanes * sizeof *buf);
+    /* what is accumulated has been loaded by this thread */
+    t->cpu->copy_rows(c, g->ldc, buf, PANEL, rows, lanes, t->stream && !g->accumulate);
 }
 
 /* The scales of b for the lanes of a panel, runs [first, first + n). */
@@ -229,7 +226,7 @@ static void gemm_jobs(void *ctx, int64_t begin, int64_t end, int worker)
         int64_t row = (job - p->job0) % p->parts * p->part_rows, stop = kern_min(row + p->part_rows, g->m), rows;
         for (; row < stop; row += rows) {
             rows = kern_min(row_block(g), stop - row);
-            load_c(g, row, rows, panel, room.c);
+            load_c(t, g, row, rows, panel, room.c);
             for (int64_t i = 0; i < len; i += KC) {
                 int64_t n = kern_min(KC, len - i);
                 const uint32_t *b = g->panels ? (const uint32_t *)g->panels + (panel * len + i) * PANEL : room.b;

@@ -317,20 +317,32 @@ static void tile_cols(uint32_t *dst, int64_t ts, const uint32_t *src, int64_t ld
     (void)stream;
 }
 
-/* Copies rows of `n` floats from a dense array of PANEL columns past the caches, where dst allows it. */
-static void put_rows(float *dst, int64_t ld, const float *src, int64_t rows, int64_t n)
+INLINE void copy_some(float *dst, int64_t ld, const float *src, int64_t ld_src, int64_t rows, int64_t n, const int stream)
 {
-    for (int64_t r = 0; r < rows; r++, dst += ld, src += PANEL) {
+    for (int64_t r = 0; r < rows; r++, dst += ld, src += ld_src) {
         int64_t i = 0;
-#if defined(__AVX512F__)
-        for (; whole_lines(dst) && i + LANES <= n; i += LANES)
-            _mm512_stream_ps(dst + i, v_load(src + i));
-#elif defined(__AVX2__)
-        for (; whole_lines(dst) && i + LANES <= n; i += LANES)
-            _mm256_stream_ps(dst + i, _mm256_loadu_ps(src + i)), _mm256_stream_ps(dst + i + 8, _mm256_loadu_ps(src + i + 8));
-#endif
-        memcpy(dst + i, src + i, (size_t)(n - i) * sizeof *dst);
+        for (; i + LANES <= n; i += LANES)
+            stream ? v_stream(dst + i, v_load(src + i)) : v_store(dst + i, v_load(src + i));
+        if (i < n)
+            memcpy(dst + i, src + i, (size_t)(n - i) * sizeof *dst);
     }
+}
+
+static void copy_rows(float *dst, int64_t ld, const float *src, int64_t ld_src, int64_t rows, int64_t n, int stream)
+{
+    if (stream && whole_lines(dst) && ld % LANES == 0)
+        copy_some(dst, ld, src, ld_src, rows, n, 1);
+    else if (n == PANEL)
+        copy_some(dst, ld, src, ld_src, rows, PANEL, 0);
+    else
+        copy_some(dst, ld, src, ld_src, rows, n, 0);
+}
+
+/* dst[pair][PANEL] = rows 2 pair and 2 pair + 1, a missing one as zeros. */
+static void zip_rows(uint32_t *dst, const float *src, int64_t ld, int64_t rows, int64_t n)
+{
+    for (int64_t r = 0; r < rows; r += 2, dst += PANEL, src += 2 * ld)
+        zip_pairs(dst, src, r + 1 < rows ? src + ld : NULL, n);
 }
 
 /* Asks for rows that the next block will read. */

@@ -10,6 +10,7 @@
 enum {
     HEAD_ROWS = 48,    /* rows of one tile of logits: 192 KiB */
     BWD_ROWS = 1536,   /* rows of the backward at a time: 6 MiB of dz */
+    KEPT_BYTES = 256 << 20, /* logits that wait for their dz */
     VPANELS = VOCAB / PANEL,
 };
 
@@ -95,6 +96,8 @@ struct head_job {
     char *work;
     struct vocab_stat *stat; /* [rows, blocks] */
     float *zt;               /* [rows] logit of the target */
+    float *kept;             /* [rows, kept_ld] logits between the forward and the backward, or NULL */
+    int64_t kept_ld;
     float inv_t;
     /* backward */
     const float *lse, *entropy, *g, *ge;
@@ -119,6 +122,7 @@ static void head_logits(const struct head_job *j, int64_t row, int64_t n, int64_
         });
 }
 
+/* Statistics of every row in some blocks of the vocabulary. */
 static void head_blocks(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const struct head_job *j = ctx;
@@ -128,6 +132,8 @@ static void head_blocks(void *ctx, int64_t begin, int64_t end, int worker)
         for (int64_t row = 0; row < j->rows.n; row += HEAD_ROWS) {
             int64_t n = kern_min(HEAD_ROWS, j->rows.n - row), v = kern_min(VOCAB, j->w->n - b * VOCAB);
             head_logits(j, row, n, b, z);
+            if (j->kept)
+                j->cpu->copy_rows(j->kept + row * j->kept_ld + b * VOCAB, j->kept_ld, z, VOCAB, n, VOCAB, 1);
             for (int64_t r = row; r < row + n; r++) {
                 int64_t target = j->target[j->rows.index[r]] - b * VOCAB;
                 const float *y = z + (r - row) * VOCAB;
@@ -136,6 +142,7 @@ static void head_blocks(void *ctx, int64_t begin, int64_t end, int worker)
                     j->zt[r] = y[target] * j->inv_t;
             }
         }
+    kern_cpu_streamed();
 }
 
 struct gather {
@@ -174,9 +181,27 @@ static float *gather(struct kern *k, struct rows *rows, const struct kern_weight
     return g.out;
 }
 
+/* Log-probs of j->rows, to their places in a. */
+static void head_rows(struct kern *k, struct head_job *j, const struct kern_head *a)
+{
+    const int64_t blocks = vocab_blocks(j->w->n);
+    j->work = kern_scratch(k, SLOT_WORK, par_threads() * HEAD_ROWS * VOCAB * 4);
+    j->stat = kern_scratch(k, SLOT_STATS, j->rows.n * (blocks * (int64_t)sizeof *j->stat + 4));
+    j->zt = (float *)(void *)(j->stat + j->rows.n * blocks);
+    par_for(blocks, 1, head_blocks, j);
+    for (int64_t r = 0; r < j->rows.n; r++) {
+        int64_t t = j->rows.index[r];
+        float entropy, lse = finish(j->stat + r * blocks, blocks, &entropy);
+        a->logp[t] = j->zt[r] - lse;
+        if (a->lse)
+            a->lse[t] = lse;
+        if (a->entropy)
+            a->entropy[t] = entropy;
+    }
+}
+
 void kern_cpu_head(struct kern *k, const struct kern_head *a)
 {
-    const int64_t blocks = vocab_blocks(a->w->n);
     struct rows rows = {.index = kern_scratch(k, SLOT_JOBS, a->t * 4)};
     assert(a->w->prec != KERN_FP8); /* the head stays in bf16 or f32 */
     for (int64_t t = 0; t < a->t; t++) {
@@ -193,19 +218,7 @@ void kern_cpu_head(struct kern *k, const struct kern_head *a)
         return;
     gather(k, &rows, a->w, a->x, a->ldx);
     struct head_job j = {.cpu = k->cpu, .w = a->w, .target = a->target, .rows = rows, .inv_t = 1.f / a->temperature};
-    j.work = kern_scratch(k, SLOT_WORK, par_threads() * HEAD_ROWS * VOCAB * 4);
-    j.stat = kern_scratch(k, SLOT_STATS, rows.n * (blocks * (int64_t)sizeof *j.stat + 4));
-    j.zt = (float *)(void *)(j.stat + rows.n * blocks);
-    par_for(blocks, 1, head_blocks, &j);
-    for (int64_t r = 0; r < rows.n; r++) {
-        int64_t t = rows.index[r];
-        float entropy, lse = finish(j.stat + r * blocks, blocks, &entropy);
-        a->logp[t] = j.zt[r] - lse;
-        if (a->lse)
-            a->lse[t] = lse;
-        if (a->entropy)
-            a->entropy[t] = entropy;
-    }
+    head_rows(k, &j, a);
 }
 
 /* Logits of one tile turned into dz. */
@@ -216,7 +229,10 @@ static void dz_tiles(void *ctx, int64_t begin, int64_t end, int worker)
     (void)worker;
     for (int64_t tile = begin; tile < end; tile++) {
         int64_t row = tile * HEAD_ROWS, n = kern_min(HEAD_ROWS, j->rows.n - row);
-        head_logits(j, row, n, j->block, j->dz + row * VOCAB);
+        if (j->kept)
+            j->cpu->copy_rows(j->dz + row * VOCAB, VOCAB, j->kept + row * j->kept_ld + j->block * VOCAB, j->kept_ld, n, VOCAB, 0);
+        else
+            head_logits(j, row, n, j->block, j->dz + row * VOCAB);
         for (int64_t r = row; r < row + n; r++) {
             int64_t t = j->rows.index[r];
             j->cpu->vocab_dz(&(struct vocab_dz){
@@ -227,26 +243,30 @@ static void dz_tiles(void *ctx, int64_t begin, int64_t end, int worker)
     }
 }
 
-/* Rows rows.index of the caller: dx and dw, one block of the vocabulary after the other. */
-static void head_bwd_rows(struct kern *k, const struct kern_head_bwd *a, struct rows rows)
+/* Where the gradients of a chunk of rows go. */
+struct head_out {
+    float *dx, *dw;
+    int64_t ldx;
+};
+
+/* dx and dw of j->rows, one block of the vocabulary after the other; x: the rows, dense. */
+static void head_grads(struct kern *k, struct head_job *j, const struct head_out *out, const float *x)
 {
-    const int64_t c = a->w->k, v = a->w->n;
-    const float *x = gather(k, &rows, a->w, a->x, a->ldx);
-    float *dz = kern_scratch(k, SLOT_HEAD_DZ, rows.n * (VOCAB + c) * 4), *dx = dz + rows.n * VOCAB;
-    struct head_job j = {.cpu = k->cpu, .w = a->w, .target = a->target, .rows = rows, .inv_t = 1.f / a->temperature,
-                         .lse = a->lse, .entropy = a->entropy, .g = a->g, .ge = a->ge, .dz = dz};
-    for (j.block = 0; j.block < vocab_blocks(v); j.block++) {
-        int64_t first = j.block * VOCAB, n = kern_min(VOCAB, v - first);
-        struct gemm g = {.a = dz, .prec = a->w->prec};
-        par_for((rows.n + HEAD_ROWS - 1) / HEAD_ROWS, 1, dz_tiles, &j);
-        g.c = dx, g.b = a->w->w + first * c, g.m = rows.n, g.n = c, g.k = n, g.a_m = VOCAB, g.a_i = 1, g.ldb = c, g.ldc = c, g.accumulate = j.block > 0;
+    const int64_t c = j->w->k, v = j->w->n, rows = j->rows.n;
+    float *dz = kern_scratch(k, SLOT_HEAD_DZ, rows * (VOCAB + c) * 4), *dx = dz + rows * VOCAB;
+    j->dz = dz;
+    for (j->block = 0; j->block < vocab_blocks(v); j->block++) {
+        int64_t first = j->block * VOCAB, n = kern_min(VOCAB, v - first);
+        struct gemm g = {.a = dz, .prec = j->w->prec};
+        par_for((rows + HEAD_ROWS - 1) / HEAD_ROWS, 1, dz_tiles, j);
+        g.c = dx, g.b = j->w->w + first * c, g.m = rows, g.n = c, g.k = n, g.a_m = VOCAB, g.a_i = 1, g.ldb = c, g.ldc = c, g.accumulate = j->block > 0;
         kern_cpu_gemms(k, &g, 1);
-        g.c = a->dw + first * c, g.b = x, g.m = n, g.k = rows.n, g.a_m = 1, g.a_i = VOCAB, g.accumulate = 1;
-        if (a->dw)
+        g.c = out->dw + first * c, g.b = x, g.m = n, g.k = rows, g.a_m = 1, g.a_i = VOCAB, g.accumulate = 1;
+        if (out->dw)
             kern_cpu_gemms(k, &g, 1);
     }
-    for (int64_t r = 0; r < rows.n; r++)
-        memcpy(a->dx + rows.index[r] * (a->ldx ? a->ldx : c), dx + r * c, (size_t)c * sizeof *dx);
+    for (int64_t r = 0; r < rows; r++)
+        memcpy(out->dx + j->rows.index[r] * out->ldx, dx + r * c, (size_t)c * sizeof *dx);
 }
 
 void kern_cpu_head_bwd(struct kern *k, const struct kern_head_bwd *a)
@@ -259,6 +279,54 @@ void kern_cpu_head_bwd(struct kern *k, const struct kern_head_bwd *a)
         else
             memset(a->dx + t * (a->ldx ? a->ldx : a->w->k), 0, (size_t)a->w->k * sizeof *a->dx);
     }
-    for (int64_t first = 0; first < rows.n; first += BWD_ROWS)
-        head_bwd_rows(k, a, (struct rows){.index = rows.index + first, .n = kern_min(BWD_ROWS, rows.n - first)});
+    const struct head_out out = {a->dx, a->dw, a->ldx ? a->ldx : a->w->k};
+    for (int64_t first = 0; first < rows.n; first += BWD_ROWS) {
+        struct rows some = {.index = rows.index + first, .n = kern_min(BWD_ROWS, rows.n - first)};
+        const float *x = gather(k, &some, a->w, a->x, a->ldx);
+        struct head_job j = {.cpu = k->cpu, .w = a->w, .target = a->target, .rows = some, .inv_t = 1.f / a->temperature,
+                             .lse = a->lse, .entropy = a->entropy, .g = a->g, .ge = a->ge};
+        head_grads(k, &j, &out, x);
+    }
+}
+
+/* Whether every row that has a log-prob has a gradient too. */
+static int all_learn(const struct kern_head_loss *a)
+{
+    for (int64_t t = 0; t < a->t; t++)
+        if (a->target[t] >= 0 && a->g[t] == 0)
+            return 0;
+    return 1;
+}
+
+void kern_cpu_head_loss(struct kern *k, const struct kern_head_loss *a)
+{
+    const int64_t wide = vocab_blocks(a->w->n) * VOCAB + LANES; /* + LANES: rows do not share cache sets */
+    const int64_t most = kern_min(BWD_ROWS, kern_max(KEPT_BYTES / 4 / wide / HEAD_ROWS, 1) * HEAD_ROWS), ldx = a->ldx ? a->ldx : a->w->k;
+    struct rows rows = {.index = kern_scratch(k, SLOT_JOBS, a->t * 8)};
+    float *lse = (float *)(void *)(rows.index + a->t);
+    struct kern_head head = {.logp = a->logp, .lse = lse, .x = a->x, .w = a->w, .target = a->target, .t = a->t, .ldx = a->ldx, .temperature = a->temperature};
+    assert(a->w->w && a->w->prec != KERN_FP8);
+    if (!all_learn(a)) { /* the two leave out different rows */
+        kern_cpu_head(k, &head);
+        kern_cpu_head_bwd(k, &(struct kern_head_bwd){.dx = a->dx, .dw = a->dw, .x = a->x, .lse = lse, .g = a->g, .w = a->w, .target = a->target, .t = a->t,
+                                                     .ldx = a->ldx, .temperature = a->temperature});
+        return;
+    }
+    for (int64_t t = 0; t < a->t; t++)
+        if (a->target[t] >= 0)
+            rows.index[rows.n++] = (int32_t)t;
+        else {
+            a->logp[t] = 0;
+            memset(a->dx + t * ldx, 0, (size_t)a->w->k * sizeof *a->dx);
+        }
+    const struct head_out out = {a->dx, a->dw, ldx};
+    const int64_t chunk = kern_up(kern_parts(rows.n, kern_max(kern_parts(rows.n, most), 1)), HEAD_ROWS); /* chunks of like size */
+    for (int64_t first = 0; first < rows.n; first += chunk) {
+        struct rows some = {.index = rows.index + first, .n = kern_min(chunk, rows.n - first)};
+        const float *x = gather(k, &some, a->w, a->x, a->ldx);
+        struct head_job j = {.cpu = k->cpu, .w = a->w, .target = a->target, .rows = some, .inv_t = 1.f / a->temperature, .lse = lse, .g = a->g,
+                             .kept = kern_scratch(k, SLOT_HEAD_KEPT, some.n * wide * 4), .kept_ld = wide};
+        head_rows(k, &j, &head);
+        head_grads(k, &j, &out, x);
+    }
 }

@@ -1,5 +1,5 @@
 /* Sixteen floats and what may be done with them, on each instruction set. Every operation is the IEEE one in every lane, so code
- * written on these gives the same bits everywhere. max and min are x86's: (a > b ? a : b), the second operand when either is NaN. */
+ * written on these gives the same bits everywhere. v_stream: past the caches, to whole lines of 64 bytes. max and min are x86's: (a > b ? a : b), the second operand when either is NaN. */
 #ifndef HONE_KERNELS_CPU_VEC_H
 #define HONE_KERNELS_CPU_VEC_H
 
@@ -24,6 +24,7 @@ INLINE __mmask16 v_first(int64_t n) { return (__mmask16)(n >= LANES ? 0xFFFF : (
 INLINE vf v_load(const float *p) { return _mm512_loadu_ps(p); }
 INLINE vf v_load_n(const float *p, int64_t n) { return _mm512_maskz_loadu_ps(v_first(n), p); }
 INLINE void v_store(float *p, vf x) { _mm512_storeu_ps(p, x); }
+INLINE void v_stream(float *p, vf x) { _mm512_stream_ps(p, x); }
 INLINE void v_store_n(float *p, vf x, int64_t n) { _mm512_mask_storeu_ps(p, v_first(n), x); }
 INLINE vf v_set(float x) { return _mm512_set1_ps(x); }
 INLINE vf v_add(vf a, vf b) { return _mm512_add_ps(a, b); }
@@ -56,6 +57,7 @@ typedef struct { __m256i lo, hi; } vi;
 
 INLINE vf v_load(const float *p) { return (vf){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
 INLINE void v_store(float *p, vf x) { _mm256_storeu_ps(p, x.lo), _mm256_storeu_ps(p + 8, x.hi); }
+INLINE void v_stream(float *p, vf x) { _mm256_stream_ps(p, x.lo), _mm256_stream_ps(p + 8, x.hi); }
 INLINE vf v_set(float x) { return (vf){_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 INLINE vf v_add(vf a, vf b) { return (vf){_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)}; }
 INLINE vf v_sub(vf a, vf b) { return (vf){_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)}; }
@@ -97,6 +99,7 @@ static __attribute__((noinline)) void fma_lanes(float *r, const float *a, const 
 
 INLINE vf v_load(const float *p) { vf r; memcpy(&r, p, sizeof r); return r; }
 INLINE void v_store(float *p, vf x) { memcpy(p, &x, sizeof x); }
+INLINE void v_stream(float *p, vf x) { memcpy(p, &x, sizeof x); }
 INLINE vf v_set(float x) { return (vf){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
 INLINE vf v_add(vf a, vf b) { return a + b; }
 INLINE vf v_sub(vf a, vf b) { return a - b; }

@@ -433,11 +433,17 @@ static void head_bwd(struct kern *k, const struct kern_head_bwd *a)
     }
 }
 
+static void head_loss(struct kern *k, const struct kern_head_loss *a)
+{
+    head(k, &(struct kern_head){.logp = a->logp, .x = a->x, .w = a->w, .target = a->target, .t = a->t, .ldx = a->ldx, .temperature = a->temperature});
+    head_bwd(k, &(struct kern_head_bwd){.dx = a->dx, .dw = a->dw, .x = a->x, .g = a->g, .w = a->w, .target = a->target, .t = a->t, .ldx = a->ldx, .temperature = a->temperature});
+}
+
 const struct kern_ops kern_ref_ops = {
     .pack_bytes = pack_bytes, .pack_rows = pack_rows, .pack_turned = kern_ref_pack_turned, .pack_fp8 = pack_fp8, .unpack_fp8 = unpack_fp8, .linear = linear, .linear_dgrad = linear_dgrad, .linear_wgrad = linear_wgrad,
     .rmsnorm = rmsnorm, .rmsnorm_bwd = rmsnorm_bwd, .rope = rope, .attn = kern_ref_attn, .attn_bwd = kern_ref_attn_bwd,
     .kv_write = kern_ref_kv_write, .swiglu = swiglu, .swiglu_bwd = swiglu_bwd, .add = add, .embed = embed, .embed_bwd = embed_bwd,
-    .head = head, .head_bwd = head_bwd, .logits = logits, .logp = logp, .route = kern_ref_route, .route_bwd = kern_ref_route_bwd, .route_balance = kern_ref_route_balance,
+    .head = head, .head_bwd = head_bwd, .head_loss = head_loss, .logits = logits, .logp = logp, .route = kern_ref_route, .route_bwd = kern_ref_route_bwd, .route_balance = kern_ref_route_balance,
     .moe_sum = kern_ref_moe_sum, .moe_dot = kern_ref_moe_dot, .moe_scale = kern_ref_moe_scale, .mla_kv = kern_ref_mla_kv,
     .mla_kv_bwd = kern_ref_mla_kv_bwd, .group = group, .group_dgrad = group_dgrad, .group_wgrad = group_wgrad,
     .heads = kern_ref_heads, .heads_dgrad = kern_ref_heads_dgrad, .heads_wgrad = kern_ref_heads_wgrad, .copy = kern_ref_copy,

@@ -175,6 +175,53 @@ static void run_head(struct bench *b, const void *arg)
         assert_true(target[i] < 0 || (!memcmp(lp + i, logp + i, 4) && !memcmp(l2 + i, lse + i, 4) && !memcmp(e2 + i, ent + i, 4)));
 }
 
+/* In one pass, with and without rows that have no gradient. */
+static void run_head_loss(struct bench *b, const void *arg)
+{
+    const struct shape *s = arg;
+    int64_t ldx = s->k + s->pad, t = s->m, v = s->n;
+    double tol = s->prec == KERN_BF16 ? 2e-4 : 1e-5;
+    struct kern_weight w = test_weight(b, v, s->k, s->prec, 1);
+    float *x = test_in(b, t * ldx, 2, 1), *logp = test_out(b, "logp", t, 1e-5), *dx = test_in_out(b, "dx", t * ldx, tol, 5), *dw = test_in_out(b, "dw", v * s->k, tol, 6);
+    float *lp = test_out(b, "two: logp", t, 1e-5), *lse = test_out(b, "lse", t, 1e-5), *dx2 = test_in_out(b, "two: dx", t * ldx, tol, 5);
+    float *dw2 = test_in_out(b, "two: dw", v * s->k, tol, 6), *g = test_in(b, t, 3, 1);
+    int32_t *target = targets(b, t, v);
+    g[0] = s->extras ? 0 : 0.5f;
+    kern_head_loss(b->k, &(struct kern_head_loss){.logp = logp, .dx = dx, .dw = dw, .x = x, .g = g, .w = &w, .target = target, .t = t, .ldx = ldx, .temperature = 0.9f});
+    kern_head(b->k, &(struct kern_head){.logp = lp, .lse = lse, .x = x, .w = &w, .target = target, .t = t, .ldx = ldx, .temperature = 0.9f});
+    kern_head_bwd(b->k, &(struct kern_head_bwd){.dx = dx2, .dw = dw2, .x = x, .lse = lse, .g = g, .w = &w, .target = target, .t = t, .ldx = ldx, .temperature = 0.9f});
+    assert_memory_equal(logp, lp, (size_t)t * sizeof *lp);
+    assert_memory_equal(dx, dx2, (size_t)(t * ldx) * sizeof *dx);
+    assert_memory_equal(dw, dw2, (size_t)(v * s->k) * sizeof *dw);
+}
+
+/* More logits than are kept at a time: the chunks of rows meet without a seam. */
+static void test_head_chunks(void **state)
+{
+    (void)state;
+    enum { T = 200, V = 700000, K = 3 };
+    struct kern *k = test_kern("cpu", KERN_BEST);
+    for (int prec = 0; prec < 2; prec++) {
+        struct bench b = {.k = k};
+        arena_init(&b.mem, "kernel test", (int64_t)1 << 30);
+        struct kern_weight w = test_weight(&b, V, K, (enum kern_prec)prec, 1);
+        float *x = test_in(&b, T * K, 2, 1), *g = test_in(&b, T, 3, 1), *out[2][4];
+        int32_t *target = targets(&b, T, V);
+        for (int i = 0; i < 2; i++) {
+            out[i][0] = ARENA_NEW(&b.mem, float, T), out[i][1] = ARENA_NEW(&b.mem, float, T * K), out[i][2] = ARENA_NEW(&b.mem, float, V * K);
+            out[i][3] = ARENA_NEW(&b.mem, float, T);
+        }
+        kern_head_loss(k, &(struct kern_head_loss){.logp = out[0][0], .dx = out[0][1], .dw = out[0][2], .x = x, .g = g, .w = &w, .target = target, .t = T, .temperature = 1});
+        kern_head(k, &(struct kern_head){.logp = out[1][0], .lse = out[1][3], .x = x, .w = &w, .target = target, .t = T, .temperature = 1});
+        kern_head_bwd(k, &(struct kern_head_bwd){.dx = out[1][1], .dw = out[1][2], .x = x, .lse = out[1][3], .g = g, .w = &w, .target = target, .t = T, .temperature = 1});
+        assert_memory_equal(out[0][0], out[1][0], T * sizeof(float));
+        assert_memory_equal(out[0][1], out[1][1], T * K * sizeof(float));
+        assert_memory_equal(out[0][2], out[1][2], (size_t)V * K * sizeof(float));
+        arena_release(&b.mem);
+    }
+    kern_close(k);
+}
+
 static void test_head(void **state)
 {
     (void)state;
@@ -183,6 +230,7 @@ static void test_head(void **state)
         for (int prec = 0; prec < 2; prec++) {
             struct shape s = {tvk[i][0], tvk[i][1], tvk[i][2], (int64_t)i % 3, (enum kern_prec)prec, prec ^ (int)(i & 1)};
             test_everywhere(run_head, &s);
+            test_everywhere(run_head_loss, &s);
         }
 }
 
@@ -214,6 +262,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exp_log), cmocka_unit_test(test_linears), cmocka_unit_test(test_rows), cmocka_unit_test(test_head),
+        cmocka_unit_test(test_head_chunks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
