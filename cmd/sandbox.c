@@ -62,7 +62,7 @@ static err_code parse(void *ctx, struct item *it, struct err *e)
     {
         if (!json_is_string(v) || it->job.n_files == FILES_MAX)
             return err_set(e, ERR_DATA, "'files' must be an object of at most %d strings", FILES_MAX);
-        it->files[it->job.n_files++] = (struct sandbox_file){str_of(name), {json_string_value(v), (int64_t)json_string_length(v)}};
+        it->files[it->job.n_files++] = (struct sandbox_file){.name = str_of(name), .bytes = {json_string_value(v), (int64_t)json_string_length(v)}};
     }
     it->job.files = it->files;
     if (it->job.argv && !lang.p && it->job.code.p)

@@ -47,7 +47,7 @@ static err_code parse(struct item *it, struct err *e)
     {
         if (!json_is_string(v) || it->program.n_files == FILES_MAX)
             return err_set(e, ERR_DATA, "'files' must be an object of at most %d strings", FILES_MAX);
-        it->files[it->program.n_files++] = (struct sandbox_file){str_of(name), {json_string_value(v), (int64_t)json_string_length(v)}};
+        it->files[it->program.n_files++] = (struct sandbox_file){.name = str_of(name), .bytes = {json_string_value(v), (int64_t)json_string_length(v)}};
     }
     it->program.files = it->files;
     if (!it->program.code.p && !it->program.n_files)

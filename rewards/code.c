@@ -80,7 +80,7 @@ static err_code parse_suite(const json_t *tests, struct arena *mem, struct code_
     {
         if (!json_is_string(v))
             return err_set(e, ERR_DATA, "'tests.files' must hold strings");
-        t->files[t->n_files++] = (struct sandbox_file){str_of(name), {json_string_value(v), (int64_t)json_string_length(v)}};
+        t->files[t->n_files++] = (struct sandbox_file){.name = str_of(name), .bytes = {json_string_value(v), (int64_t)json_string_length(v)}};
     }
     TRY(json_opt_str(tests, "compile", &t->compile, e));
     TRY(json_opt_i64(t->from, "n_tests", &expect, e));
@@ -231,7 +231,7 @@ void code_fail_all(struct code_case *c, enum sandbox_verdict v, const char *why)
 static enum sandbox_verdict run_checker(struct code_case *c, const struct code_test *test, struct str got, char *why, int64_t why_n)
 {
     struct sandbox_result r = {0};
-    struct sandbox_file f[] = {{STR("input.txt"), test->in}, {STR("expected.txt"), test->out}, {STR("output.txt"), got}};
+    struct sandbox_file f[] = {{.name = STR("input.txt"), .bytes = test->in}, {.name = STR("expected.txt"), .bytes = test->out}, {.name = STR("output.txt"), .bytes = got}};
     struct sandbox_job job = {.language = "python", .code = c->t->compare.checker, .files = f, .n_files = 3, .limits = sandbox_limits_default()};
     sandbox_run(c->w, &job, &r);
     /* the checker is ours: whatever else it does is no judgement of the program, and Python's own exit 1 is no "wrong" */

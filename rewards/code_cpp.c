@@ -380,7 +380,7 @@ void code_judge_cpp(struct code_case *c)
     struct func f[FUNCS_MAX];
     struct str prompt = without_comments(c->mem, c->t->prompt);
     int n = find_funcs(c, prompt, f);
-    struct sandbox_file header = {STR("plain.hpp"), str_of(code_plain_hpp)};
+    struct sandbox_file header = {.name = STR("plain.hpp"), .bytes = str_of(code_plain_hpp)};
     const char *src[] = {"main.cpp", NULL};
     const char **build = code_build_argv(c->mem, str_printf(c->mem, "%.*s *.cpp", STR_ARG(c->t->compile.n ? c->t->compile : STR("-std=c++17 -O1"))), "/usr/bin/g++", src);
     c->v->total = 1;
@@ -413,11 +413,11 @@ void code_judge_unity(struct code_case *c)
     for (int i = 0; i < c->p->n_files && n < FILES - 8; i++)
         files[n++] = c->p->files[i];
     if (!c->p->n_files && c->t->solution_file.n)
-        files[n++] = (struct sandbox_file){c->t->solution_file, c->p->code};
+        files[n++] = (struct sandbox_file){.name = c->t->solution_file, .bytes = c->p->code};
     for (int i = 0; i < c->t->n_files && n < FILES - 4; i++)
         files[n++] = c->t->files[i]; /* behind the program's: a file of the same name is the tests' */
-    files[n++] = (struct sandbox_file){STR("test-framework/unity.h"), str_of(code_unity_h)};
-    files[n++] = (struct sandbox_file){STR("test-framework/unity.c"), STR("typedef int hone_no_empty_unit;\n")};
+    files[n++] = (struct sandbox_file){.name = STR("test-framework/unity.h"), .bytes = str_of(code_unity_h)};
+    files[n++] = (struct sandbox_file){.name = STR("test-framework/unity.c"), .bytes = STR("typedef int hone_no_empty_unit;\n")};
     for (int i = 0; i < n; i++) {
         int later = 0;
         for (int j = i + 1; j < n; j++)

@@ -91,7 +91,7 @@ static int pch_make(struct sandbox_worker *w, const char *const *argv, const cha
         if (argv[i][0] == '-' && (argv[i][1] == 's' || argv[i][1] == 'O'))
             cmd[n++] = argv[i];
     cmd[n] = NULL;
-    struct sandbox_file f = {STR("all.h"), STR("#include <bits/stdc++.h>\n")};
+    struct sandbox_file f = {.name = STR("all.h"), .bytes = STR("#include <bits/stdc++.h>\n")};
     struct sandbox_job job = {.argv = cmd, .files = &f, .n_files = 1, .keep = "prog"};
     struct sandbox_result r = {0};
     job.limits = compile_limits(&job);
@@ -218,7 +218,7 @@ static void compile(struct sandbox_worker *w, const struct sandbox_job *job, con
     struct sandbox_job j = {.argv = argv, .files = files, .keep = "prog", .limits = compile_limits(job)};
     const struct lang *lang = sandbox_lang(job->language);
     if (job->code.p)
-        files[j.n_files++] = (struct sandbox_file){str_of(lang->main_file), job->code};
+        files[j.n_files++] = (struct sandbox_file){.name = str_of(lang->main_file), .bytes = job->code};
     for (int i = 0; i < job->n_files && j.n_files < 64; i++)
         files[j.n_files++] = job->files[i];
     sandbox_run_built(w, &j, argv, NULL, NULL, &r);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -30,6 +31,23 @@ static long raw(long nr, long a, long b, long c, long d, long e)
     return r;
 }
 
+/* The tree with the run's own layer over it becomes the working folder. */
+__attribute__((no_sanitize("address", "undefined", "thread"))) static long mount_tree(struct cell *c)
+{
+    static const char *const top = TREES_AT "/run", *const upper = TREES_AT "/run/u", *const work = TREES_AT "/run/w";
+    long bad = raw(SYS_move_mount, c->top_fd, (long)"", AT_FDCWD, (long)top, MOVE_MOUNT_F_EMPTY_PATH);
+    long fs = bad ? bad : raw(SYS_fsopen, (long)"overlay", 0, 0, 0, 0);
+    if (fs < 0)
+        return fs;
+    bad = raw(SYS_fsconfig, fs, FSCONFIG_SET_STRING, (long)"lowerdir", (long)c->lower, 0);
+    bad = bad ? bad : raw(SYS_fsconfig, fs, FSCONFIG_SET_STRING, (long)"upperdir", (long)upper, 0);
+    bad = bad ? bad : raw(SYS_fsconfig, fs, FSCONFIG_SET_STRING, (long)"workdir", (long)work, 0);
+    bad = bad ? bad : raw(SYS_fsconfig, fs, FSCONFIG_SET_FLAG, (long)"userxattr", 0, 0);
+    bad = bad ? bad : raw(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, 0, 0, 0);
+    long fd = bad ? bad : raw(SYS_fsmount, fs, 0, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0, 0);
+    return fd < 0 ? fd : raw(SYS_move_mount, fd, (long)"", AT_FDCWD, (long)"/w/box", MOVE_MOUNT_F_EMPTY_PATH);
+}
+
 __attribute__((no_sanitize("address", "undefined", "thread"))) static int init_main(void *arg)
 {
     struct cell *c = arg;
@@ -37,6 +55,10 @@ __attribute__((no_sanitize("address", "undefined", "thread"))) static int init_m
     long bad = raw(SYS_rt_sigprocmask, SIG_BLOCK, (long)&chld, 0, 8, 0);
     if (!bad)
         bad = raw(SYS_move_mount, c->tmp_fd, (long)"", AT_FDCWD, (long)"/w", MOVE_MOUNT_F_EMPTY_PATH);
+    if (!bad && c->top_fd >= 0)
+        bad = mount_tree(c);
+    if (!bad && c->has_trees)
+        bad = raw(SYS_umount2, (long)TREES_AT, MNT_DETACH, 0, 0, 0);
     int32_t answer = (int32_t)-bad;
     raw(SYS_write, c->ready[1], (long)&answer, sizeof answer, 0, 0);
     raw(SYS_close_range, 0, ~0u, 0, 0, 0);
@@ -48,11 +70,11 @@ __attribute__((no_sanitize("address", "undefined", "thread"))) static int init_m
     return 0;
 }
 
-static int make_tmpfs(const struct sandbox_limits *l)
+int sandbox_tmpfs(int64_t bytes, int64_t n_inodes)
 {
     char size[24], inodes[24];
-    snprintf(size, sizeof size, "%lld", (long long)l->tmp_bytes);
-    snprintf(inodes, sizeof inodes, "%lld", (long long)l->tmp_inodes);
+    snprintf(size, sizeof size, "%lld", (long long)bytes);
+    snprintf(inodes, sizeof inodes, "%lld", (long long)n_inodes);
     int fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
     if (fs < 0)
         return -1;
@@ -67,8 +89,25 @@ static int make_tmpfs(const struct sandbox_limits *l)
     return fd;
 }
 
+/* A link, or the mark by which overlayfs knows that a file of the tree below is gone. A descriptor or -1. */
+static int put_other(int at, const char *part, struct str bytes, enum sandbox_file_kind kind)
+{
+    char to[4096];
+    int bad;
+    if (kind == SANDBOX_GONE) {
+        bad = mknodat(at, part, S_IFCHR, 0);
+    } else if (bytes.n <= 0 || bytes.n >= (int64_t)sizeof to || memchr(bytes.p, 0, (size_t)bytes.n)) {
+        errno = EINVAL;
+        return -1;
+    } else {
+        snprintf(to, sizeof to, "%.*s", STR_ARG(bytes));
+        bad = symlinkat(to, at, part);
+    }
+    return bad ? -1 : openat(at, part, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+}
+
 /* "a/b/c.txt" below dir; folders are made. Names were checked by the owner and are checked again. */
-int sandbox_cell_put(int dir, struct str name, struct str bytes)
+int sandbox_cell_put(int dir, struct str name, struct str bytes, enum sandbox_file_kind kind)
 {
     char part[256];
     int at = dup(dir), fd = -1;
@@ -81,7 +120,9 @@ int sandbox_cell_put(int dir, struct str name, struct str bytes)
         }
         snprintf(part, sizeof part, "%.*s", STR_ARG(piece));
         if (rest.n == 0) {
-            fd = openat(at, part, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0755);
+            fd = kind == SANDBOX_LINK || kind == SANDBOX_GONE
+                     ? put_other(at, part, bytes, kind)
+                     : openat(at, part, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, kind == SANDBOX_PLAIN ? 0644 : 0755);
             break;
         }
         if (mkdirat(at, part, 0755) && errno != EEXIST)
@@ -91,7 +132,7 @@ int sandbox_cell_put(int dir, struct str name, struct str bytes)
         at = next;
     }
     int bad = fd < 0;
-    for (int64_t k = 0; !bad && k < bytes.n;) {
+    for (int64_t k = 0; !bad && kind != SANDBOX_LINK && k < bytes.n;) {
         ssize_t n = write(fd, bytes.p + k, (size_t)(bytes.n - k));
         bad = n <= 0;
         k += n;
@@ -107,12 +148,23 @@ int sandbox_cell_put(int dir, struct str name, struct str bytes)
 
 int sandbox_cell_make(struct cell *c, const struct sandbox_limits *l)
 {
-    *c = (struct cell){.init = -1, .init_fd = -1, .tmp_fd = -1, .box_fd = -1};
-    c->tmp_fd = make_tmpfs(l);
+    *c = (struct cell){.init = -1, .init_fd = -1, .tmp_fd = -1, .box_fd = -1, .top_fd = -1};
+    c->tmp_fd = sandbox_tmpfs(l->tmp_bytes, l->tmp_inodes);
     if (c->tmp_fd < 0 || mkdirat(c->tmp_fd, "tmp", 0777) || mkdirat(c->tmp_fd, "shm", 0777) || mkdirat(c->tmp_fd, "box", 0755) ||
         (c->box_fd = openat(c->tmp_fd, "box", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
         return STEP_tmpfs;
     return 0;
+}
+
+int sandbox_cell_over(struct cell *c, const struct sandbox_limits *l, int slot)
+{
+    snprintf(c->lower, sizeof c->lower, TREES_AT "/%d", slot);
+    c->top_fd = sandbox_tmpfs(l->tmp_bytes, l->tmp_inodes);
+    if (c->top_fd < 0 || mkdirat(c->top_fd, "u", 0755) || mkdirat(c->top_fd, "w", 0755))
+        return STEP_tree;
+    close(c->box_fd);
+    c->box_fd = openat(c->top_fd, "u", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return c->box_fd < 0 ? STEP_tree : 0;
 }
 
 int sandbox_cell_start(struct cell *c)
@@ -135,7 +187,7 @@ int sandbox_cell_start(struct cell *c)
         answer = EPIPE;
     close(c->ready[0]);
     errno = c->init < 0 ? saved : answer;
-    return c->init < 0 || answer ? STEP_init : 0;
+    return c->init < 0 || answer ? c->top_fd >= 0 ? STEP_tree : STEP_init : 0;
 }
 
 double sandbox_cell_kill(struct cell *c)
@@ -159,9 +211,11 @@ void sandbox_cell_end(struct cell *c)
         close(c->tmp_fd);
     if (c->box_fd >= 0)
         close(c->box_fd);
+    if (c->top_fd >= 0)
+        close(c->top_fd);
     if (c->stack) {
         memcpy(c->stack, c->stacks, sizeof(char *));
         *c->stacks = c->stack;
     }
-    *c = (struct cell){.init = -1, .init_fd = -1, .tmp_fd = -1, .box_fd = -1};
+    *c = (struct cell){.init = -1, .init_fd = -1, .tmp_fd = -1, .box_fd = -1, .top_fd = -1};
 }

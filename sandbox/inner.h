@@ -23,7 +23,7 @@ enum {
 #define WIRE_TAGS(X)                                                                                  \
     X(CONFIG) X(HELLO) X(ERROR) X(MODULE_NAME) X(MODULE_SOURCE) X(MODULE_PARTNER) X(PCH_DIR) X(LAYERS) \
     X(RUN) X(ARG) X(FILE_NAME) X(FILE_BYTES) X(INPUT) X(EXE) X(EXE_HASH) X(REQUEST) X(CALLEE) X(KEEP)  \
-    X(PYTHON) X(PEER_HASH) X(PEER) X(REPORT) X(DONE) X(OUT) X(ERR) X(PARTNER) X(KEPT) X(NEED_EXE) X(MAIN)
+    X(PYTHON) X(PEER_HASH) X(PEER) X(REPORT) X(FILE_KIND) X(TREE_KEY) X(TREE) X(DONE) X(OUT) X(ERR) X(PARTNER) X(KEPT) X(NEED_EXE) X(MAIN)
 enum wire_tag {
     WIRE_none,
 #define X(name) WIRE_##name,
@@ -62,7 +62,7 @@ struct run_facts {
 };
 #define RUN_STEPS(X)                                                                                        \
     X(none) X(pipes) X(tmpfs) X(files) X(init) X(setns) X(fork) X(zygote) X(cgroup) X(chdir) X(dup) X(rlimit) \
-    X(privs) X(caps) X(landlock) X(filter) X(exec) X(partner) X(exe)
+    X(privs) X(caps) X(landlock) X(filter) X(exec) X(partner) X(exe) X(tree)
 enum run_step {
 #define X(name) STEP_##name,
     RUN_STEPS(X)
@@ -142,8 +142,14 @@ struct box {
         int fd;
         int64_t used;
     } exe[64];             /* built programs, sealed memfds, least recently used goes */
+    struct tree_slot {
+        struct hash128 h;
+        int64_t used;      /* 0: empty */
+    } tree[4];             /* mounted at TREES_AT/0..; least recently used goes */
+    int trees_mounted;
     int64_t clock;
 };
+#define TREES_AT "/trees"
 err_code sandbox_root_make(struct box *b, struct err *e);
 void sandbox_box_main(struct box *b, struct sbuf *config) __attribute__((noreturn));
 void sandbox_box_run(struct box *b, struct str body, struct sbuf *reply);
@@ -197,6 +203,15 @@ void sandbox_build_done(struct build_cache *c, struct built *b);
 struct build_cache *sandbox_pool_builds(struct sandbox *s);
 void sandbox_pool_compiled(struct sandbox *s, int from_cache);
 const char *sandbox_worker_hello(const struct sandbox *s); /* what the first box said of its layers */
+
+/* ---- tree.c */
+struct sandbox_tree {
+    struct hash128 key;
+    struct sbuf packed; /* FILE_NAME, FILE_KIND, FILE_BYTES fields */
+};
+int sandbox_name_ok(struct str name);
+/* In the box: the slot with this tree, filled from `packed` (if sent) when it is new. -1: not here, or errno says why. */
+int sandbox_tree_slot(struct box *b, struct hash128 key, int sent, struct str packed);
 
 /* ---- lang.c */
 struct lang {

@@ -175,7 +175,14 @@ static void put_request(struct sandbox_worker *w, const struct sandbox_job *job,
     }
     for (int i = 0; i < job->n_files; i++) {
         sandbox_wire_put(b, WIRE_FILE_NAME, job->files[i].name.p, job->files[i].name.n);
+        if (job->files[i].kind)
+            sandbox_wire_put(b, WIRE_FILE_KIND, &(char){(char)job->files[i].kind}, 1);
         sandbox_wire_put(b, WIRE_FILE_BYTES, job->files[i].bytes.p, job->files[i].bytes.n);
+    }
+    if (job->tree) {
+        sandbox_wire_put(b, WIRE_TREE_KEY, &job->tree->key, sizeof job->tree->key);
+        if (with_exe)
+            sandbox_wire_put(b, WIRE_TREE, job->tree->packed.p, job->tree->packed.n);
     }
     for (int i = 0; argv && argv[i]; i++)
         sandbox_wire_puts(b, WIRE_ARG, argv[i]);
@@ -234,7 +241,7 @@ static void fail_run(struct sandbox_worker *w, struct sandbox_result *r, const c
     count(w->pool, &w->pool->counts.internal);
 }
 
-static int name_ok(struct str name)
+int sandbox_name_ok(struct str name)
 {
     struct str rest = name, part;
     if (name.n == 0 || name.n > 1024 || name.p[0] == '/' || name.p[name.n - 1] == '/' || memchr(name.p, 0, (size_t)name.n))
@@ -335,7 +342,7 @@ void sandbox_run(struct sandbox_worker *w, const struct sandbox_job *job, struct
     r->compile_ms = 0;
     prepare(r);
     for (int i = 0; i < job->n_files; i++)
-        if (!name_ok(job->files[i].name)) {
+        if (!sandbox_name_ok(job->files[i].name)) {
             fail_run(w, r, "a file name is not relative and plain");
             return;
         }

@@ -113,7 +113,7 @@ static err_code devices(struct err *e)
 
 err_code sandbox_root_make(struct box *b, struct err *e)
 {
-    static const char *const folders[] = {"/w", "/proc", "/run", "/home", "/var", "/pch"};
+    static const char *const folders[] = {"/w", "/proc", "/run", "/home", "/var", "/pch", TREES_AT};
     static const char *const links[][2] = {{"/w/tmp", "/tmp"}, {"/w/tmp", "/var/tmp"}};
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
         return fail(e, "making the mounts private");

@@ -31,11 +31,14 @@ enum {
 struct ask {
     struct sandbox_limits limits;
     struct str names[FILES_MAX], bytes[FILES_MAX];
+    enum sandbox_file_kind kinds[FILES_MAX];
     char *argv[ARGS_MAX + 1];
     struct str input, exe, request, keep;
     struct hash128 exe_hash, peer_hash;
     struct str peer;
-    int has_peer, peer_sent, report;
+    struct hash128 tree_key;
+    struct str tree;
+    int has_peer, peer_sent, report, has_tree, tree_sent;
     int n_files, n_args, has_exe_hash, has_exe, has_request, python;
     char callee[32];
 };
@@ -65,14 +68,20 @@ static int parse(struct str body, struct ask *a)
     int rc, have = 0;
     memset(a, 0, offsetof(struct ask, names));
     a->n_files = a->n_args = a->has_exe_hash = a->has_exe = a->has_request = a->python = 0;
-    a->has_peer = a->peer_sent = a->report = 0;
-    a->input = a->exe = a->request = a->keep = a->peer = (struct str){NULL, 0};
+    a->has_peer = a->peer_sent = a->report = a->has_tree = a->tree_sent = 0;
+    a->input = a->exe = a->request = a->keep = a->peer = a->tree = (struct str){NULL, 0};
     a->callee[0] = 0;
     while ((rc = sandbox_wire_next(&in, &tag, &s)) == 1) {
         if (tag == WIRE_RUN && s.n == sizeof a->limits)
             memcpy(&a->limits, s.p, sizeof a->limits), have = 1;
         else if (tag == WIRE_FILE_NAME && a->n_files < FILES_MAX)
-            a->names[a->n_files] = s, a->bytes[a->n_files++] = (struct str){"", 0};
+            a->names[a->n_files] = s, a->kinds[a->n_files] = SANDBOX_PROGRAM, a->bytes[a->n_files++] = (struct str){"", 0};
+        else if (tag == WIRE_FILE_KIND && a->n_files > 0 && s.n == 1 && s.p[0] >= 0 && s.p[0] <= SANDBOX_GONE)
+            a->kinds[a->n_files - 1] = (enum sandbox_file_kind)s.p[0];
+        else if (tag == WIRE_TREE_KEY && s.n == sizeof a->tree_key)
+            memcpy(&a->tree_key, s.p, sizeof a->tree_key), a->has_tree = 1;
+        else if (tag == WIRE_TREE)
+            a->tree = s, a->tree_sent = 1;
         else if (tag == WIRE_FILE_BYTES && a->n_files > 0)
             a->bytes[a->n_files - 1] = s;
         else if (tag == WIRE_ARG && a->n_args < ARGS_MAX)
@@ -210,7 +219,7 @@ static struct enter enter_defaults(const struct box *b, const struct sandbox_lim
 }
 
 /* The partner lives in a cell of its own from the first request on. */
-static struct cell partner_cell = {.init = -1, .init_fd = -1, .tmp_fd = -1, .box_fd = -1};
+static struct cell partner_cell = {.init = -1, .init_fd = -1, .tmp_fd = -1, .box_fd = -1, .top_fd = -1};
 
 static void partner_stop(struct box *b)
 {
@@ -241,6 +250,7 @@ static int partner_start(struct box *b)
     if (null < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) || pipe2(note, O_CLOEXEC))
         return STEP_partner;
     step = sandbox_cell_make(&partner_cell, &l);
+    partner_cell.has_trees = b->trees_mounted;
     step = step ? step : sandbox_cell_start(&partner_cell);
     struct enter en = enter_defaults(b, &l);
     en.cg_mem = en.cg_cpu = -1;
@@ -287,6 +297,7 @@ static int start_peer(struct running *r, int exe, int call_in, int call_out)
     int null = open("/dev/null", O_RDWR | O_CLOEXEC), note[2];
     int step = null < 0 || pipe2(note, O_CLOEXEC) ? STEP_partner : 0;
     step = step ? step : sandbox_cell_make(&r->peer_cell, &l);
+    r->peer_cell.has_trees = r->b->trees_mounted;
     step = step ? step : sandbox_cell_start(&r->peer_cell);
     if (step)
         return step;
@@ -314,9 +325,14 @@ static int begin(struct running *r)
         return STEP_exe;
     if (!step && a->has_peer && (peer = exe_fd(r->b, a->peer_hash, a->peer_sent, a->peer)) < 0)
         return STEP_exe;
+    if (!step && a->has_tree) {
+        int slot = sandbox_tree_slot(r->b, a->tree_key, a->tree_sent, a->tree);
+        step = slot < 0 ? STEP_tree : sandbox_cell_over(&r->cell, &a->limits, slot);
+    }
     for (int i = 0; !step && i < a->n_files; i++)
-        if (sandbox_cell_put(r->cell.box_fd, a->names[i], a->bytes[i]))
+        if (sandbox_cell_put(r->cell.box_fd, a->names[i], a->bytes[i], a->kinds[i]))
             step = STEP_files;
+    r->cell.has_trees = r->b->trees_mounted;
     step = step ? step : sandbox_cell_start(&r->cell);
     if (!step && (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC) || pipe2(note, O_CLOEXEC)))
         step = STEP_pipes;
@@ -651,8 +667,8 @@ void sandbox_box_run(struct box *b, struct str body, struct sbuf *reply)
     static struct ask a;
     static struct sbuf out[3]; /* stdout, stderr, kept: their memory stays for the next run */
     struct run_facts f = {0};
-    struct running r = {.b = b, .a = &a, .f = &f, .cell = {.init = -1, .init_fd = -1, .tmp_fd = -1, .box_fd = -1}, .main = -1, .main_fd = -1,
-                        .peer = -1, .peer_fd = -1, .peer_cell = {.init = -1, .init_fd = -1, .tmp_fd = -1, .box_fd = -1}, .in = -1, .out = -1,
+    struct running r = {.b = b, .a = &a, .f = &f, .cell = {.init = -1, .init_fd = -1, .tmp_fd = -1, .box_fd = -1, .top_fd = -1}, .main = -1, .main_fd = -1,
+                        .peer = -1, .peer_fd = -1, .peer_cell = {.init = -1, .init_fd = -1, .tmp_fd = -1, .box_fd = -1, .top_fd = -1}, .in = -1, .out = -1,
                         .err = -1, .note = -1, .report = -1};
     if (parse(body, &a) || (!a.python && !a.has_exe_hash && !a.n_args) || (a.python && b->zygote_pid <= 0))
         _exit(1); /* the owner does not send such a thing */
@@ -668,7 +684,7 @@ void sandbox_box_run(struct box *b, struct str body, struct sbuf *reply)
     sbuf_init(&r.answer, PARTNER_MAX + 4);
     sandbox_wire_begin(reply);
     one_run(&r, &out[2]);
-    if (f.failed == STEP_exe && (!a.has_exe || (a.has_peer && !a.peer_sent)))
+    if ((f.failed == STEP_exe && (!a.has_exe || (a.has_peer && !a.peer_sent))) || (f.failed == STEP_tree && !a.tree_sent && !f.sys))
         sandbox_wire_put(reply, WIRE_NEED_EXE, "", 0);
     sandbox_wire_put(reply, WIRE_DONE, &f, sizeof f);
     sandbox_wire_put(reply, WIRE_OUT, out[0].p, out[0].n);

@@ -75,9 +75,24 @@ struct sandbox_limits sandbox_limits_default(void);
  * prefix is "compile_". ERR_DATA names an unknown key or a value out of bounds. */
 err_code sandbox_limits_json(struct sandbox_limits *l, const json_t *o, const char *prefix, struct err *e);
 
+enum sandbox_file_kind {
+    SANDBOX_PROGRAM, /* mode 755 */
+    SANDBOX_PLAIN,   /* mode 644 */
+    SANDBOX_LINK,    /* bytes: where it points to */
+    SANDBOX_GONE     /* over a tree: the tree's file of that name is not there */
+};
 struct sandbox_file {
     struct str name, bytes; /* name: relative, no "..", no empty part */
+    enum sandbox_file_kind kind;
 };
+
+/* A folder of many files that many runs start from. Each worker keeps it once (in memory, read-only); a run sees it through
+ * overlayfs with a layer of its own on top, so that a run costs what it changes. Needs overlayfs in a user namespace
+ * (Linux 5.11); without, a run with a tree is IE. Made once, shared by threads, alive until no run uses it. */
+struct sandbox_tree;
+/* ERR_DATA a name that is not plain, ERR_LIMIT more than 900 MiB. The bytes are copied. */
+err_code sandbox_tree_make(const struct sandbox_file *files, int64_t n, struct sandbox_tree **out, struct err *e);
+void sandbox_tree_free(struct sandbox_tree *t); /* NULL is fine */
 
 /* A second program, trusted by the caller, that talks to the one under test over two pipes: it never
  * shares a process with it. It is Python text started once per worker (module of sandbox_opts). */
@@ -91,6 +106,7 @@ struct sandbox_job {
     struct str code;                   /* the main file; for languages */
     const char *const *argv;           /* NULL-terminated; run in the folder of the files */
     struct str input;                  /* standard input */
+    const struct sandbox_tree *tree;   /* the folder the run starts in, below the files; not with keep or a compiled language; or NULL */
     const struct sandbox_file *files;
     int n_files;
     struct sandbox_limits limits;

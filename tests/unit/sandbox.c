@@ -7,6 +7,7 @@
 #include "rewards/rewards.h"
 #include "tests/test.h"
 
+#define STR_(lit) {("" lit), sizeof(lit) - 1}
 static struct sandbox *pool;
 
 struct call {
@@ -75,6 +76,57 @@ static void nothing_carries_over(void **st)
                  "json.loads = None\nos.environ['A'] = 'b'", "", "AC", "");
     is("python", "import os, json, builtins\nprint(os.listdir('/tmp'), os.listdir('.'), hasattr(builtins,'planted'), json.loads('1'), os.environ.get('A'))",
        "", "AC", "[] ['main.py'] False 1 None\n");
+}
+
+/* Runs over one tree: each sees the tree and its own changes, none sees another's or the trees themselves. */
+static void trees(void **st)
+{
+    (void)st;
+    static const struct sandbox_file files[] = {{.name = STR_("lib/a.py"), .bytes = STR_("x = 1\n"), .kind = SANDBOX_PLAIN},
+                                                {.name = STR_("lib/b.py"), .bytes = STR_("y = 2\n"), .kind = SANDBOX_PLAIN},
+                                                {.name = STR_("run.sh"), .bytes = STR_("echo hi\n")},
+                                                {.name = STR_("link"), .bytes = STR_("lib/b.py"), .kind = SANDBOX_LINK}},
+                                     over[] = {{.name = STR_("lib/a.py"), .bytes = STR_("x = 7\n"), .kind = SANDBOX_PLAIN},
+                                               {.name = STR_("run.sh"), .kind = SANDBOX_GONE},
+                                               {.name = STR_("new/c.py"), .bytes = STR_("z = 3\n"), .kind = SANDBOX_PLAIN}},
+                                     bad = {.name = STR_("../x")};
+    static const char look[] = "import os\nprint(sorted(os.listdir('.')), open('lib/a.py').read().strip(), open('link').read().strip(), os.listdir('/trees'), "
+                               "oct(os.stat('lib/b.py').st_mode)[-3:])\n"
+                               "open('lib/a.py', 'a').write('more'); os.remove('lib/b.py'); os.mkdir('d'); open('d/e', 'w').close()\n"
+                               "import shutil; shutil.rmtree('lib'); os.mkdir('lib'); print(os.listdir('lib'))";
+    static const char *const argv[] = {"/usr/bin/python3", "-I", "-c", look, NULL};
+    struct err e = {0};
+    struct sandbox_tree *t = NULL;
+    assert_int_equal(sandbox_tree_make(&bad, 1, &t, &e), ERR_DATA);
+    assert_int_equal(sandbox_tree_make(files, 4, &t, &e), ERR_OK);
+    for (int i = 0; i < 6; i++) {
+        struct call c = {.job = {.argv = argv, .tree = t, .files = over, .n_files = i % 2 ? 3 : 0}};
+        run(&c);
+        if (c.r.verdict == SANDBOX_IE && !strncmp(c.r.sub, "tree: No such device", 20)) {
+            printf("skip: trees: no overlayfs\n");
+            break;
+        }
+        if (c.r.verdict != SANDBOX_AC)
+            printf("%s %s\n", c.r.sub, c.r.err.p ? c.r.err.p : "");
+        assert_int_equal(c.r.verdict, SANDBOX_AC);
+        assert_string_equal(c.r.out.p, i % 2 ? "['lib', 'link', 'new'] x = 7 y = 2 [] 644\n[]\n" : "['lib', 'link', 'run.sh'] x = 1 y = 2 [] 644\n[]\n");
+        sandbox_result_release(&c.r);
+    }
+    /* more trees than a box keeps */
+    for (int i = 0; i < 12; i++) {
+        char text[8];
+        struct sandbox_tree *one = NULL;
+        static const char *const cat[] = {"/bin/cat", "n", NULL};
+        snprintf(text, sizeof text, "%d", i % 6);
+        struct sandbox_file f = {.name = STR("n"), .bytes = str_of(text)};
+        assert_int_equal(sandbox_tree_make(&f, 1, &one, &e), ERR_OK);
+        struct call c = {.job = {.argv = cat, .tree = one}};
+        run(&c);
+        assert_true(c.r.verdict == SANDBOX_IE || !strcmp(c.r.out.p, text));
+        sandbox_result_release(&c.r);
+        sandbox_tree_free(one);
+    }
+    sandbox_tree_free(t);
 }
 
 static void a_tree_dies_as_one(void **st)
@@ -155,6 +207,7 @@ int main(void)
     const struct CMUnitTest boxed[] = {
         cmocka_unit_test(verdicts),
         cmocka_unit_test(nothing_carries_over),
+        cmocka_unit_test(trees),
         cmocka_unit_test(a_tree_dies_as_one),
         cmocka_unit_test(calls_are_judged_outside),
     };
