@@ -108,7 +108,7 @@ $(B)/%.o: %.c $(B)/flags
 	$(call say,CC)$(CC) $(CFLAGS) $(call isa,$<) -Wa,-I$(B) -MMD -MP -c -o $@ $<
 # texts that are built in
 $(B)/sandbox/zygote.o: $(wildcard sandbox/inside/*)
-$(B)/rewards/code_calls.o $(B)/rewards/code_cpp.o: $(wildcard rewards/inside/*)
+$(B)/rewards/code_calls.o $(B)/rewards/code_cpp.o $(B)/rewards/repo.o: $(wildcard rewards/inside/*)
 $(UNIT): $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libhone.a
 	$(call say,LINK)$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 # a fuzz target is LLVMFuzzerTestOneInput; here it replays its corpus, `make fuzz` drives it with libFuzzer

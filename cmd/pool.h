@@ -15,5 +15,6 @@ int cmd_pool(struct sandbox *s, const struct cmd_pool_ops *ops, void *ctx); /* e
 
 int cmd_sandbox_judge(int argc, char **argv);
 int cmd_verify_code(int argc, char **argv);
+int cmd_verify_repo(int argc, char **argv);
 
 #endif

@@ -102,6 +102,7 @@ int cmd_verify(int argc, char **argv)
     static const struct cmd_verb verbs[] = {
         {"code", "programs against the tests of their tasks", cmd_verify_code},
         {"math", "mathematical answers against a gold answer", run_math},
+        {"repo", "patches against the tests of their repositories", cmd_verify_repo},
     };
     return cmd_dispatch("verify", verbs, (int)(sizeof verbs / sizeof *verbs), argc, argv);
 }

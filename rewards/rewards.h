@@ -24,6 +24,7 @@
 #include "core/str.h"
 #include "rewards/code.h"
 #include "rewards/math.h"
+#include "rewards/repo.h"
 #include "script/script.h"
 
 CDECL_BEGIN
