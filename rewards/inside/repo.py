@@ -142,6 +142,7 @@ class Talk:
     def __init__(self, rfd, wfd, canary):
         self.r, self.w, self.canary = rfd, wfd, canary
         self.left = b""
+        self.over = False
 
     def tell(self, *what):
         data = _json(what).encode() + b"\n"
@@ -160,6 +161,7 @@ class Talk:
     def begin(self, index):
         """Asks for the test's number; a canary may come first. With None: at the end of all."""
         self.tell("begin", index)
+        self.over = index is None
         while True:
             kind, number, which = self.hear()
             if kind == "run":
@@ -295,7 +297,7 @@ class Plugin:
     def __init__(self, talk, path, tests, guard):
         self.talk, self.guard = talk, guard
         self.want = {"::".join([path] + names): index for index, names in tests}
-        self.reports = []
+        self.idle = True  # nothing is set up: a canary of pytest's own cannot disturb the fixtures of a class
 
     def pytest_collection_modifyitems(self, session, config, items):
         items[:] = [x for x in items if x.nodeid in self.want]
@@ -305,11 +307,15 @@ class Plugin:
         index = self.want[item.nodeid]
         self.item = item
         number = self.talk.begin(index)
+        self.idle = False
         out, text = self.sum_up(runtestprotocol(item, log=False, nextitem=nextitem))
         broken = self.guard.broken()
         if broken:
             out, text = "error", broken
         self.talk.tell("end", index, number, out, text)
+        if nextitem is None:
+            self.idle = True
+            self.talk.begin(None)
         return True
 
     def sum_up(self, reports):
@@ -325,6 +331,8 @@ class Plugin:
         return out, text
 
     def canary(self, which):
+        if not self.idle:
+            return self.plain(which)
         import pytest
         from _pytest.runner import runtestprotocol
 
@@ -332,14 +340,14 @@ class Plugin:
             assert which is None, "always"
 
         item = pytest.Function.from_parent(self.item.getparent(pytest.Module) or self.item.parent, name="test_canary", callobj=test_canary)
-        return self.sum_up(runtestprotocol(item, log=False, nextitem=self.item))
+        return self.sum_up(runtestprotocol(item, log=False, nextitem=None))
 
 
 def pytest_child(talk, path, tests, guard):
     import pytest
     plugin = Plugin(talk, path, tests, guard)
-    plain = talk.canary
-    talk.canary = lambda which: plugin.canary(which) if which % 2 else plain(which)
+    plugin.plain = talk.canary
+    talk.canary = plugin.canary
     sys.path.insert(0, ROOT)
     pytest.main(["-p", "no:cacheprovider", "-q", "--no-header", "--rootdir=" + ROOT, path], plugins=[plugin])
 
@@ -358,7 +366,8 @@ def child(q, path, tests, rfd, wfd, modules):
     talk = Talk(rfd, wfd, plain)
     (pytest_child if q["pytest"] else plain_child)(talk, path, tests, guard)
     talk.canary = plain
-    talk.begin(None)
+    if not talk.over:
+        talk.begin(None)
     talk.tell("done")
     for s in (sys.stdout, sys.stderr):
         try:
@@ -436,9 +445,9 @@ class Keeper:
                 tell("canary", canary, os.urandom(1)[0])
             elif msg[0] == "canary" and canary and len(msg) == 4 and msg[1] == canary:
                 self.ran += 1
-                if msg[2] != "failed":
+                if msg[2] not in OUTCOMES or msg[2] == "passed":
                     self.alive += 1
-                    raise Tampered("a test that cannot pass ended as '%s'" % str(msg[2])[:20])
+                    raise Tampered("a test that cannot pass passed")
                 canary, number = None, os.urandom(16).hex()
                 tell("run", number, 0)
             elif msg[0] == "end" and number and not canary and len(msg) == 5 and msg[1] == now and msg[2] == number and msg[3] in OUTCOMES:
