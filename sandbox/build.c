@@ -82,6 +82,15 @@ static struct hash128 key_of(const struct sandbox_job *job, const char *const *a
 
 /* ---- precompiled header */
 
+/* Beside it: where the compiler cannot use a precompiled header (it is not the first thing in the file, or another flag
+ * differs) it insists on a file of that name. */
+static int plain_header(const char *dir)
+{
+    char path[800];
+    snprintf(path, sizeof path, "%s/bits/stdc++.h", dir);
+    return !access(path, R_OK) || (file_write_atomic(path, STR("#include_next <bits/stdc++.h>\n"), NULL) == ERR_OK && !chmod(path, 0644));
+}
+
 /* Compiles <bits/stdc++.h> with the same flags once and keeps it for all workers and later processes. */
 static int pch_make(struct sandbox_worker *w, const char *const *argv, const char *dir)
 {
@@ -102,7 +111,7 @@ static int pch_make(struct sandbox_worker *w, const char *const *argv, const cha
     snprintf(sub, sizeof sub, "%s/bits", dir);
     snprintf(path, sizeof path, "%s/bits/stdc++.h.gch", dir);
     if (r.verdict == SANDBOX_AC && r.has_kept && file_mkdirs(sub, NULL) == ERR_OK && file_write_atomic(path, sbuf_str(&r.kept), NULL) == ERR_OK)
-        ok = !chmod(dir, 0755) && !chmod(sub, 0755) && !chmod(path, 0644);
+        ok = !chmod(dir, 0755) && !chmod(sub, 0755) && !chmod(path, 0644) && plain_header(dir);
     else
         log_debug("sandbox", 1, "no precompiled header: %s %s", sandbox_verdict_name(r.verdict), r.sub);
     sandbox_result_release(&r);
@@ -137,7 +146,7 @@ static void pch_flag(struct sandbox_worker *w, struct build_cache *c, const char
     if (i < c->n_pch) {
         ok = c->pch_made[i].state > 0;
     } else if (i < PCH_MAX_VARIANTS) {
-        ok = !stat(path, &st) || pch_make(w, argv, dir);
+        ok = (!stat(path, &st) && plain_header(dir)) || pch_make(w, argv, dir);
         c->pch_made[i].key = key;
         c->pch_made[i].state = ok ? 1 : -1;
         c->n_pch++;

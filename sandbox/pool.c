@@ -69,8 +69,8 @@ static void box_stop(struct sandbox_worker *w, int broken)
 static err_code spawn_keeper(struct sandbox_worker *w, int control, struct err *e)
 {
     char name[] = "hone-box", *argv[] = {name, NULL}, *envp[8];
-    static const char *const pass[] = {"HONE_SANDBOX_NO_CGROUP", "HONE_FAULT", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS"};
-    char vars[5][512];
+    static const char *const pass[] = {"HONE_SANDBOX_NO_CGROUP", "HONE_SANDBOX_KEEP_PRIORITY", "HONE_FAULT", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS"};
+    char vars[6][512];
     int n = 0, rc;
     posix_spawn_file_actions_t fa;
     posix_spawnattr_t at;

@@ -66,6 +66,8 @@ static void verdicts(void **st)
     is("c", "int main(void){return x;}", "", "CE", "");
     is("c", "#include <unistd.h>\n#include <sys/syscall.h>\nint main(void){syscall(SYS_ptrace,0,0,0,0);}", "", "SV", "");
     is("c", "#include <signal.h>\nint main(void){raise(SIGSEGV);}", "", "RE", "");
+    is("cpp", "#include <bits/stdc++.h>\nint main(){std::cout << 1;}", "", "AC", "1");
+    is("cpp", "int before;\n#include <bits/stdc++.h>\nint main(){std::cout << 2;}", "", "AC", "2"); /* no precompiled header can serve this */
     is("sh", "read x; echo $x$x", "ab\n", "AC", "abab\n");
 }
 
