@@ -4,7 +4,7 @@ set -u
 cd "$(dirname "$0")/.."
 B=$1
 rc=0
-files=$(git ls-files --cached --others --exclude-standard | grep -E '\.(c|h|cu|cuh)$' | grep -v '^tests/data/')
+files=$(git ls-files --cached --others --exclude-standard | grep -E '\.(c|h|cu|cuh)$' | grep -vE '^tests/(data|escape)/')
 src=$(echo "$files" | grep -E '\.(c|cu)$')
 inner=$(echo "$files" | grep -vE '^(tests|bench|cmd)/')
 # shellcheck disable=SC2086
