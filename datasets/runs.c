@@ -94,6 +94,19 @@ err_code store_event(struct store_run *r, int64_t step, const char *name, int64_
                       step, r->attempt, name, count, detail);
 }
 
+err_code store_load(struct store_run *r, int64_t step, int64_t layer, const int64_t *tokens, int64_t n, double violation, struct err *e)
+{
+    struct sbuf b;
+    sbuf_init(&b, 1 << 20);
+    for (int64_t i = 0; i < n; i++)
+        sbuf_addf(&b, "%c%lld", i ? ',' : '[', (long long)tokens[i]);
+    sbuf_addc(&b, ']');
+    err_code rc = store_exec(r->s, e, "INSERT INTO loads_all(run, step, attempt, layer, violation, tokens) VALUES(?,?,?,?,?,?)", "iiiidt", r->id, step, r->attempt,
+                             layer, violation, b.p);
+    sbuf_release(&b);
+    return rc;
+}
+
 err_code store_eval(struct store_run *r, int64_t step, const char *set, const char *name, double value, int64_t n, struct err *e)
 {
     return store_exec(r->s, e, "INSERT INTO evals_all(run, step, attempt, dataset, name, value, n) VALUES(?,?,?,?,?,?,?)", "iiittdi",
@@ -104,11 +117,12 @@ err_code store_rollout(struct store_run *r, int64_t step, const struct store_rol
 {
     return store_exec(r->s, e,
                       "INSERT INTO rollouts_all(run, step, attempt, purpose, prompt, sample, item, n_prompt, n, stop, reward, advantage,"
-                      " used, why, text, prompt_ids, ids, logp) VALUES(?,?,?,?,?,?,nullif(?,0),?,?,?,?,?,?,?,?,?,?,?)",
-                      "iiitiiiiitdditsbbb", r->id, step, r->attempt, o->purpose, o->prompt, o->sample, o->item, o->n_prompt, o->n,
+                      " used, why, text, prompt_ids, ids, logp, routes)"
+                      " VALUES(?,?,?,?,?,?,nullif(?,0),?,?,?,?,?,?,?,?,?,?,?,?)",
+                      "iiitiiiiitdditsbbbb", r->id, step, r->attempt, o->purpose, o->prompt, o->sample, o->item, o->n_prompt, o->n,
                       o->stop, o->reward, o->advantage, (int64_t)o->used, o->why, o->text, (const void *)(o->n_prompt ? o->prompt_ids : NULL),
                       o->n_prompt * 4, (const void *)(o->ids ? (const void *)o->ids : ""), o->n * 4, (const void *)o->logp,
-                      o->logp ? o->n * 4 : (int64_t)0);
+                      o->logp ? o->n * 4 : (int64_t)0, (const void *)o->routes, o->routes ? o->n * o->route_width * 2 : (int64_t)0);
 }
 
 err_code store_verdict(struct store_run *r, int64_t step, const struct store_verdict *v, struct err *e)

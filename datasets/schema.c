@@ -92,5 +92,17 @@ static const char run_tables[] =
 static const char filter_columns[] = "ALTER TABLE files ADD COLUMN left_out INTEGER NOT NULL DEFAULT 0;"
                                      "ALTER TABLE attempts ADD COLUMN provenance TEXT;";
 
-const char *const store_schema[] = {data_tables, run_tables, filter_columns};
+/* Version 4: mixtures of experts. tokens: a JSON array, one number per expert. routes: of every sampled token, the experts behind its
+ * logits: mixtures ascending, ids ascending in each, 16 bits each. */
+static const char expert_tables[] =
+    "CREATE TABLE loads_all(" OF_STEP ", layer INTEGER NOT NULL, violation REAL NOT NULL, tokens TEXT NOT NULL, PRIMARY KEY(run, step, layer, attempt)) WITHOUT ROWID;"
+    "CREATE VIEW loads AS SELECT run, step, layer, violation, tokens" VALID("loads_all")
+    "ALTER TABLE rollouts_all ADD COLUMN routes BLOB;"
+    "DROP VIEW pass_rates; DROP VIEW rollouts;"
+    "CREATE VIEW rollouts AS SELECT run, step, purpose, prompt, sample, item, n_prompt, n, stop, reward, advantage, used,"
+    " why, text, prompt_ids, ids, logp, routes" VALID("rollouts_all")
+    "CREATE VIEW pass_rates AS SELECT run, item, purpose, count(*) AS samples, avg(reward) AS mean_reward"
+    " FROM rollouts WHERE used = 1 AND item IS NOT NULL GROUP BY run, item, purpose;";
+
+const char *const store_schema[] = {data_tables, run_tables, filter_columns, expert_tables};
 const int store_schema_version = sizeof store_schema / sizeof *store_schema;

@@ -112,6 +112,8 @@ err_code store_timing(struct store_run *r, int64_t step, const char *name, doubl
 /* Counted happenings: rows dropped, truncations, retries. detail may be NULL. */
 err_code store_event(struct store_run *r, int64_t step, const char *name, int64_t count, const char *detail, struct err *e);
 /* A held-out figure: set "heldout", name "pass@1", n = problems behind it. */
+/* Tokens that each of n experts of a layer got in the step, and its violation: most / mean - 1. */
+err_code store_load(struct store_run *r, int64_t step, int64_t layer, const int64_t *tokens, int64_t n, double violation, struct err *e);
 err_code store_eval(struct store_run *r, int64_t step, const char *set, const char *name, double value, int64_t n, struct err *e);
 
 struct store_rollout {
@@ -122,7 +124,8 @@ struct store_rollout {
     int64_t n_prompt;
     const int32_t *ids;         /* [n] what was sampled */
     const float *logp;          /* [n] nats; NULL = not recorded */
-    int64_t n;
+    const uint16_t *routes;     /* [n, route_width] experts; NULL = not recorded */
+    int64_t n, route_width;
     struct str text;            /* of ids */
     const char *stop;           /* stop reason */
     double reward, advantage;   /* NaN = none */

@@ -12,6 +12,7 @@ struct grpo_sample {
     const int32_t *prompt, *ids; /* [n_prompt], [n] */
     int64_t n_prompt, n;
     const float *logp;           /* [n] from the rollout */
+    const uint16_t *routes;      /* [n, model_route_width] from the rollout; NULL without experts */
     const float *ref;            /* [n] reference model, or NULL */
     double advantage;
     int masked;                  /* 1: gives no gradient (an overlong one), but is counted and checked */

@@ -79,7 +79,7 @@ static void keep_group(struct grpo *g, struct grpo_round *r, int64_t from)
         r->kept[from + k] = 1;
         r->result[at + k] = *x;
         r->sample[at + k] = (struct grpo_sample){
-            .prompt = x->problem->ids, .n_prompt = x->problem->n, .ids = x->s->ids, .n = x->s->n, .logp = x->s->logp, .group = r->n_groups - 1,
+            .prompt = x->problem->ids, .n_prompt = x->problem->n, .ids = x->s->ids, .n = x->s->n, .logp = x->s->logp, .routes = x->s->routes, .group = r->n_groups - 1,
             .masked = isnan(x->total) || x->s->n == 0 || (x->cut && g->c->grpo.overlong_mask),
         };
     }
@@ -116,7 +116,7 @@ static void reference(struct grpo *g, struct grpo_round *r, struct arena *mem)
 {
     int64_t n = r->n_groups * r->group;
     float **logp = ARENA_NEW(mem, float *, n + 1);
-    grpo_logp(g, g->ref, r->sample, n, logp, mem);
+    grpo_logp(g, g->ref, r->sample, n, logp, NULL, mem);
     for (int64_t i = 0; i < n; i++) {
         r->sample[i].ref = logp[i];
         if (strcmp(g->c->grpo.kl_in, "reward") == 0)

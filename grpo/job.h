@@ -55,6 +55,7 @@ struct grpo_round {
     struct grpo_adv_stats adv;
     struct grpo_stats stats;            /* of the updates */
     int64_t differing, compared;        /* N3 */
+    int64_t differing_routes;           /* tokens whose experts differ between rollout and trainer */
     struct train_step last;
     int64_t updates;
     struct rollout_stats sampled;
@@ -84,8 +85,8 @@ void grpo_score(struct grpo *g, const struct grpo_problem *p, const struct rollo
 
 /* grpo/update.c: inner epochs and minibatches over a round. */
 err_code grpo_update(struct grpo *g, struct grpo_round *r, struct arena *mem, struct err *e);
-/* Log-probs of the samples by a model: for the reference, and to compare with the rollout's. logp[i]: [sample n], in mem. */
-void grpo_logp(struct grpo *g, struct model *m, const struct grpo_sample *s, int64_t n, float **logp, struct arena *mem);
+/* Log-probs of the samples by a model: for the reference (r NULL), and to compare with the rollout's, experts too. logp[i]: [sample n], in mem. */
+void grpo_logp(struct grpo *g, struct model *m, const struct grpo_sample *s, int64_t n, float **logp, struct grpo_round *r, struct arena *mem);
 
 /* grpo/record.c */
 err_code grpo_record(struct grpo *g, const struct grpo_round *r, double seconds, struct err *e);

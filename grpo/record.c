@@ -21,6 +21,7 @@ static err_code record_sample(struct grpo *g, const struct grpo_round *r, int64_
     const struct store_rollout o = {
         .purpose = "train", .prompt = i / r->group, .sample = i % r->group, .item = x->problem->item,
         .prompt_ids = x->problem->ids, .n_prompt = i % r->group ? 0 : x->problem->n, .ids = x->s->ids, .logp = x->s->logp, .n = x->s->n,
+        .routes = x->s->routes, .route_width = model_route_width(g->j.m),
         .text = x->s->text, .stop = rollout_stop_name(x->s->stop), .reward = x->total, .advantage = kept ? r->advantage[kept_at] : NAN,
         .used = kept && !r->sample[kept_at].masked,
         .why = !kept ? "all rewards of the group are equal" : failed ? "a verifier failed" : r->sample[kept_at].masked ? "cut at the length limit" : NULL,
@@ -42,7 +43,7 @@ static err_code record_figures(struct grpo *g, const struct grpo_round *r, struc
     GRPO_FIGURES(X)
 #undef X
     const struct { const char *name; double value; } more[] = {
-        {"differing_tokens", (double)r->differing}, {"compared_tokens", (double)r->compared}, {"reward", r->adv.reward_mean}, {"reward_std", r->adv.reward_std},
+        {"differing_tokens", (double)r->differing}, {"compared_tokens", (double)r->compared}, {"differing_routes", (double)r->differing_routes}, {"reward", r->adv.reward_mean}, {"reward_std", r->adv.reward_std},
         {"flat_groups", (double)(r->flat + r->adv.flat)}, {"refills", (double)r->refills}, {"cut", (double)cut}, {"unscored", (double)r->adv.failed},
         {"response_length", r->sampled.samples ? (double)r->sampled.tokens / (double)r->sampled.samples : 0}, {"updates", (double)r->updates},
         {"lr", r->updates ? r->last.lr : NAN}, {"grad_norm", r->updates ? r->last.grad_norm : NAN}, {"prompts_too_long", (double)r->too_long},
@@ -62,6 +63,7 @@ err_code grpo_record(struct grpo *g, const struct grpo_round *r, double seconds,
         kept += r->kept[i];
     }
     TRY(record_figures(g, r, e));
+    TRY(train_job_record_load(&g->j, r->step, e));
     TRY(store_timing(run, r->step, "seconds", seconds, e));
     if (r->sampled.drafted) { /* with the timings, not the metrics: results do not depend on drafts */
         TRY(store_timing(run, r->step, "drafts_accepted", (double)r->sampled.accepted / (double)r->sampled.drafted, e));

@@ -17,6 +17,9 @@ static void show(struct grpo *g, const struct grpo_round *r, double seconds)
     if (r->differing)
         log_warn("grpo", "step %lld: %lld of %lld tokens have another log-prob in the trainer than in the rollout; they must agree bit for bit: "
                  "the run is not what it claims to be", (long long)r->step, (long long)r->differing, (long long)r->compared);
+    if (r->differing_routes)
+        log_warn("grpo", "step %lld: %lld of %lld tokens went to other experts in the trainer than in the rollout; they must agree", (long long)r->step,
+                 (long long)r->differing_routes, (long long)r->compared);
     if (!plain && !isatty(2))
         return;
     snprintf(line, sizeof line, "grpo: step %lld of %lld  reward %.3f  length %.1f  kl %.2g  clip %.3f  entropy %.2f  norm %.3g  differing %lld  %.1f s (rollout %.1f, update %.1f)",

@@ -7,7 +7,24 @@
 
 static float temperature_of(const struct grpo *g) { return g->c->rollout.temperature > 0 ? (float)g->c->rollout.temperature : 1; }
 
-void grpo_logp(struct grpo *g, struct model *m, const struct grpo_sample *s, int64_t n, float **logp, struct arena *mem)
+/* After a forward of m over b: tokens that went to other experts than in the rollout. */
+static void compare_routes(const struct model *m, const struct grpo_micro *b, const struct grpo_sample *s, struct grpo_round *r, struct arena mem)
+{
+    const int64_t width = model_route_width(m);
+    for (int64_t q = 0; width && q < b->b.n_seq; q++) {
+        const struct grpo_sample *x = &s[b->sample[q]];
+        struct arena scratch = mem;
+        int32_t *rows = ARENA_NEW(&scratch, int32_t, x->n + 1);
+        uint16_t *got = ARENA_NEW(&scratch, uint16_t, x->n * width + 1);
+        for (int64_t t = 0; t < x->n; t++)
+            rows[t] = b->first[q] + (int32_t)t;
+        model_routes(m, rows, x->n, got);
+        for (int64_t t = 0; t < x->n; t++)
+            r->differing_routes += memcmp(got + t * width, x->routes + t * width, (size_t)width * sizeof *got) != 0;
+    }
+}
+
+void grpo_logp(struct grpo *g, struct model *m, const struct grpo_sample *s, int64_t n, float **logp, struct grpo_round *r, struct arena *mem)
 {
     struct arena scratch;
     for (int64_t i = 0; i < n; i++)
@@ -19,6 +36,8 @@ void grpo_logp(struct grpo *g, struct model *m, const struct grpo_sample *s, int
         struct arena inner = scratch;
         float *out = ARENA_NEW(&inner, float, b->b.n_tok);
         model_forward(m, &b->b, 0);
+        if (r)
+            compare_routes(m, b, s, r, inner);
         model_logp(m, &(struct model_logp){.target = b->target, .temperature = temperature_of(g), .logp = out});
         for (int64_t q = 0; q < b->b.n_seq; q++)
             memcpy(logp[b->sample[q]], out + b->first[q], (size_t)s[b->sample[q]].n * sizeof(float));
@@ -41,7 +60,7 @@ static void compare(struct grpo *g, struct grpo_round *r, int single, struct are
         if (!single || !moves(g, &r->sample[i]))
             s[n++] = r->sample[i];
     float **logp = ARENA_NEW(&mem, float *, n + 1);
-    grpo_logp(g, g->j.m, s, n, logp, &mem);
+    grpo_logp(g, g->j.m, s, n, logp, r, &mem);
     for (int64_t i = 0; i < n; i++)
         for (int64_t t = 0; t < s[i].n; t++) {
             r->differing += memcmp(&logp[i][t], &s[i].logp[t], sizeof(float)) != 0;
@@ -53,7 +72,20 @@ struct minibatch {
     const struct grpo_sample *s;
     struct grpo_count norm;
     struct grpo_stats stats;
+    int64_t n_tok;              /* rows of its forwards */
+    struct grpo_round *round;
+    int single;                 /* no update was made since the rollout, and none but this will be */
 };
+
+static int64_t parts_of(const struct grpo *g, const struct grpo_round *r)
+{
+    return g->c->grpo.minibatches < r->n_groups ? g->c->grpo.minibatches : r->n_groups;
+}
+
+static int is_single(const struct grpo *g, const struct grpo_round *r)
+{
+    return parts_of(g, r) == 1 && g->c->grpo.inner_epochs == 1;
+}
 
 /* One micro-batch: forward, loss of each sample, backward into the leaf's gradient. */
 static void micro(struct grpo *g, struct minibatch *mb, const struct grpo_micro *b, float *const *grads, struct arena mem)
@@ -61,6 +93,8 @@ static void micro(struct grpo *g, struct minibatch *mb, const struct grpo_micro 
     float *logp = ARENA_NEW(&mem, float, b->b.n_tok), *grad = ARENA_NEW(&mem, float, b->b.n_tok);
     float *entropy = ARENA_NEW(&mem, float, b->b.n_tok), *ge = g->loss.entropy_coef != 0 ? ARENA_NEW(&mem, float, b->b.n_tok) : NULL;
     model_forward(g->j.m, &b->b, 1);
+    if (mb->single)
+        compare_routes(g->j.m, b, mb->s, mb->round, mem);
     model_logp(g->j.m, &(struct model_logp){.target = b->target, .temperature = temperature_of(g), .logp = logp, .entropy = entropy});
     for (int64_t q = 0; q < b->b.n_seq; q++) {
         const struct grpo_sample *s = &mb->s[b->sample[q]];
@@ -69,7 +103,7 @@ static void micro(struct grpo *g, struct minibatch *mb, const struct grpo_micro 
                                .masked = s->masked, .g = grad + at, .ge = ge ? ge + at : NULL};
         grpo_loss(&g->loss, &mb->norm, &seq, &mb->stats);
     }
-    model_backward(g->j.m, &(struct model_grad){.g = grad, .ge = ge, .grads = grads});
+    model_backward(g->j.m, &(struct model_grad){.g = grad, .ge = ge, .grads = grads, .balance = train_job_balance(&g->j, mb->n_tok)});
 }
 
 /* One optimiser step over samples of whole groups. */
@@ -84,6 +118,10 @@ static err_code step(struct grpo *g, struct grpo_round *r, const struct grpo_sam
         if (moves(g, &s[i]))
             active[n_active++] = s[i];
     }
+    mb.round = r;
+    mb.single = is_single(g, r);
+    for (int64_t i = 0; i < n_active; i++)
+        mb.n_tok += active[i].n_prompt + active[i].n - 1;
     const struct grpo_leaf *leaves = grpo_cut(active, n_active, g->c->train.leaves, g->c->data.cap, &mem);
     train_begin(&g->j.t);
     for (int64_t l = 0; l < g->c->train.leaves; l++) {
@@ -101,6 +139,7 @@ static err_code step(struct grpo *g, struct grpo_round *r, const struct grpo_sam
     if (!used)
         return ERR_OK; /* nothing to learn from: counted by the caller as a step without an update */
     TRY(train_end(&g->j.t, mb.stats.loss, &r->last, e));
+    train_job_moved(&g->j);
     r->updates++;
     return ERR_OK;
 }
@@ -117,11 +156,11 @@ err_code grpo_update(struct grpo *g, struct grpo_round *r, struct arena *mem, st
 {
     const struct cfg *c = g->c;
     struct arena scratch = *mem;
-    int64_t n = r->n_groups * r->group, parts = c->grpo.minibatches < r->n_groups ? c->grpo.minibatches : r->n_groups;
+    int64_t n = r->n_groups * r->group, parts = parts_of(g, r);
     int64_t *order = ARENA_NEW(&scratch, int64_t, r->n_groups + 1);
     struct grpo_sample *s = ARENA_NEW(&scratch, struct grpo_sample, n + 1);
     grpo_stats_init(&r->stats);
-    int single = parts == 1 && c->grpo.inner_epochs == 1;
+    int single = is_single(g, r);
     compare(g, r, single, scratch);
     for (int64_t epoch = 0; epoch < c->grpo.inner_epochs; epoch++) {
         rng_permutation(order, r->n_groups, (uint64_t)c->seed, RNG_SHUFFLE, (uint64_t)(r->step * c->grpo.inner_epochs + epoch));

@@ -166,6 +166,7 @@ static void plan_mixture(struct plan *p, const struct model_config *c, int64_t t
     w->dact = take_f32(p, rows * c->expert_inter);
     w->dweight = take_f32(p, rows);
     w->dz = take_f32(p, t * c->experts);
+    w->balance = take_f32(p, t);
 }
 
 /* A linear's input on its way to the weight gradient: any of them, as many rows as go to experts. */
@@ -255,6 +256,7 @@ void model_acts_free(struct model *m)
     free(m->a.at);
     free(m->a.mix.first);
     free(m->a.mix.dw);
+    free(m->a.mix.routes);
     free(m->a.mtp.host);
     free(m->a.mtp.logp);
     m->a = (struct acts){.slots = m->a.slots, .mtp.module = m->a.mtp.module};
@@ -278,8 +280,10 @@ static int host_alloc_mtp(struct acts *a, const struct model_config *c)
     return a->mtp.host && a->mtp.logp;
 }
 
-static err_code host_alloc(struct acts *a, const struct model_config *c, struct err *e)
+static err_code host_alloc(struct model *m, struct err *e)
 {
+    struct acts *a = &m->a;
+    const struct model_config *c = &m->conf;
     a->kv_len = malloc((size_t)a->room.seqs * sizeof *a->kv_len);
     a->page = malloc((size_t)a->room.tokens * sizeof *a->page);
     a->at = malloc((size_t)a->room.tokens * sizeof *a->at);
@@ -288,7 +292,8 @@ static err_code host_alloc(struct acts *a, const struct model_config *c, struct 
         int64_t n = a->room.tokens * c->top_k;
         a->mix.first = malloc((size_t)(c->experts + 1 + 4 * n) * sizeof(int32_t));
         a->mix.dw = malloc((size_t)c->experts * sizeof *a->mix.dw);
-        ok = a->mix.first && a->mix.dw;
+        a->mix.routes = malloc((size_t)(n * m->n_routed + 1) * sizeof *a->mix.routes);
+        ok = a->mix.first && a->mix.dw && a->mix.routes;
         a->mix.row_of = ok ? a->mix.first + c->experts + 1 : NULL;
         a->mix.slot_of = ok ? a->mix.row_of + n : NULL;
         a->mix.token_of = ok ? a->mix.slot_of + n : NULL;
@@ -322,5 +327,5 @@ err_code model_reserve(struct model *m, const struct model_room *r, struct err *
     m->a.room = want;
     struct plan p = {.base = mem};
     plan_all(&p, m, &want, &m->a);
-    return host_alloc(&m->a, &m->conf, e);
+    return host_alloc(m, e);
 }

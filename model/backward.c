@@ -147,7 +147,9 @@ static void layers_back(const struct back *w)
 
 void model_backward(struct model *m, const struct model_grad *g)
 {
-    struct back w = {.m = m, .b = &m->batch, .grads = g->grads, .t = m->rows};
+    struct back w = {.m = m, .b = &m->batch, .grads = g->grads, .t = m->rows, .balance = g->balance, .balance_loss = g->balance_loss};
+    if (g->balance_loss)
+        *g->balance_loss = 0;
     if (!m->kept || !m->target || (g->ge && !m->has_entropy) || (g->g_mtp && !m->has_mtp))
         BUG("model_backward needs model_forward with keep, then model_logp (with entropy) and model_mtp when their gradients are given");
     if (g->g_mtp)
@@ -158,8 +160,10 @@ void model_backward(struct model *m, const struct model_grad *g)
 
 void model_loss(struct model *m, const struct model_loss *l)
 {
-    struct back w = {.m = m, .b = &m->batch, .grads = l->grads, .t = m->rows};
+    struct back w = {.m = m, .b = &m->batch, .grads = l->grads, .t = m->rows, .balance = l->balance, .balance_loss = l->balance_loss};
     struct acts *a = &m->a;
+    if (l->balance_loss)
+        *l->balance_loss = 0;
     if (!m->kept)
         BUG("model_loss needs model_forward with keep");
     kern_put(m->k, a->g, l->g, w.t * 4);

@@ -342,7 +342,7 @@ static void fill_random(void *ctx, int64_t p, int64_t first, int64_t n, float *o
     struct str name = str_of(q->name);
     double sd = r->m->conf.init_range;
     if (q->cols == 1) {
-        float v = str_ends(name, STR(".bias")) ? 0 : 1;
+        float v = str_ends(name, STR("bias")) ? 0 : 1; /* also e_score_correction_bias */
         for (int64_t i = 0; i < n; i++)
             out[i] = v;
         return;

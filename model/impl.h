@@ -25,6 +25,7 @@ struct mixture {
     struct kern_weight *gu_w, *down_w; /* [experts] the same weights side by side, as the grouped products take them */
     struct linear shared_gu, shared_down;
     int bias;                  /* parameter of the choice; -1 = none */
+    int64_t at;                /* which mixture of the model */
 };
 
 struct layer {
@@ -86,9 +87,10 @@ struct latent_work {
 };
 struct mixture_work {
     float *z, *x, *y, *act, *shared_act, *shared_y; /* [T, experts]; rows sorted by expert: input, output, inner; shared */
-    float *dy, *dact, *dweight, *dz;
+    float *dy, *dact, *dweight, *dz, *balance; /* balance: [T] loss of each token */
     int32_t *row_of, *slot_of, *token_of, *first; /* host: [T top_k] three times, [experts + 1] */
     int32_t *ids;              /* host */
+    uint16_t *routes;          /* host [T, mixtures, top_k] of the last pass */
     float **dw;                /* host [experts] */
 };
 
@@ -145,6 +147,8 @@ struct model {
     int embed, norm;           /* parameters */
     struct layer *layers;      /* [layers + mtp] */
     struct mtp *mtp;           /* [mtp] */
+    int64_t n_mixtures, n_routed; /* routed: those below the head, not of MTP modules */
+    int64_t *load;             /* [mixtures, experts] since the last clear */
     struct linear head;
     struct linear **linears;   /* all of them */
     int64_t n_linears;
@@ -214,6 +218,8 @@ struct back {
     const struct model_batch *b;
     float *const *grads;
     int64_t t;
+    float balance;             /* as in model_grad */
+    double *balance_loss;
 };
 void model_wgrad(const struct back *w, const struct linear *lin, const float *dy, const float *x, int64_t rows);
 void model_dgrad(const struct back *w, const struct linear *lin, float *dx, const float *dy, int64_t rows, int accumulate);

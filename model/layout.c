@@ -99,6 +99,9 @@ static void add_mixture(struct model *m, int64_t l, struct layer *y)
     char prefix[40];
     add_linear(m, l, &x->router, (const struct part[]){{"mlp.gate", c->experts}}, 1, c->hidden, 0);
     x->router.w.prec = KERN_F32;
+    x->at = m->n_mixtures++;
+    if (m->opts.freeze_router)
+        m->params[x->router.first].decay = 0;
     x->bias = c->router_bias ? layer_param(m, l, "mlp.gate.e_score_correction_bias", c->experts, 1) : -1;
     x->gu = ARENA_NEW(&m->mem, struct linear, c->experts);
     x->down = ARENA_NEW(&m->mem, struct linear, c->experts);
@@ -195,6 +198,7 @@ void model_layout(struct model *m)
     m->embed = add_param(m, "model.embed_tokens.weight", c->vocab, c->hidden);
     for (int64_t l = 0; l < c->layers; l++)
         add_layer(m, l);
+    m->n_routed = m->n_mixtures;
     m->norm = add_param(m, "model.norm.weight", c->hidden, 1);
     int head = c->tied ? m->embed : add_param(m, "lm_head.weight", c->vocab, c->hidden);
     m->head = (struct linear){.w = {.n = c->vocab, .k = c->hidden, .prec = head_prec(m)}, .first = head, .n_parts = 1, .bias_first = -1};
@@ -202,5 +206,6 @@ void model_layout(struct model *m)
     for (int64_t k = 0; k < c->mtp; k++)
         add_mtp(m, k);
     assert(m->n_params <= most);
+    m->load = ARENA_NEW(&m->mem, int64_t, m->n_mixtures * c->experts + 1);
     place(m);
 }

@@ -26,6 +26,17 @@ static void dispatch(struct model *m, const struct slot *s, int64_t t)
     w->first[0] = 0;
 }
 
+/* What the router chose goes into the record of the pass and, when a backward will follow, into the load. */
+static void note_choice(struct model *m, const struct mixture *x, int64_t t, int keep)
+{
+    const struct model_config *c = &m->conf;
+    const struct mixture_work *w = &m->a.mix;
+    for (int64_t i = 0; x->at < m->n_routed && i < t * c->top_k; i++)
+        w->routes[(i / c->top_k * m->n_routed + x->at) * c->top_k + i % c->top_k] = (uint16_t)w->ids[i];
+    for (int64_t e = 0; keep && e < c->experts; e++)
+        m->load[x->at * c->experts + e] += w->first[e + 1] - w->first[e];
+}
+
 static void gather(struct model *m, float *rows, const float *x, int64_t t)
 {
     const struct model_config *c = &m->conf;
@@ -69,6 +80,8 @@ void model_mixture_forward(struct model *m, const struct pass *p, int64_t l, str
                                           .groups = c->groups, .top_groups = c->top_groups, .softmax = c->router_softmax, .normalise = c->router_normalise,
                                           .scale = (float)c->router_scale});
     dispatch(m, s, t);
+    if (out) /* not when a layer is computed again for its backward */
+        note_choice(m, x, t, p->keep);
     gather(m, w->x, m->a.xn, t);
     kern_group(m->k, &(struct kern_group){.y = s->expert_gu, .x = w->x, .w = x->gu_w, .first = w->first, .n_experts = c->experts, .pow2 = x->gu->pow2_x});
     if (p->keep)
@@ -118,6 +131,25 @@ static void experts_back(const struct back *b, const struct mixture *x, struct s
     kern_group_dgrad(m->k, &(struct kern_group_dgrad){.dx = w->y, .dy = s->expert_gu, .w = x->gu_w, .first = w->first, .n_experts = c->experts});
 }
 
+/* The balance loss joins dz. */
+static void balance_back(const struct back *b, const struct slot *s)
+{
+    struct model *m = b->m;
+    struct mixture_work *w = &m->a.mix;
+    enum { STEP = 1024 };
+    float loss[STEP];
+    if (b->balance == 0)
+        return;
+    kern_route_balance(m->k, &(struct kern_route_balance){.dz = w->dz, .loss = w->balance, .score = s->score, .cu = b->b->cu_seqlens, .n_seq = b->b->n_seq, .e = m->conf.experts,
+                                                          .top_k = m->conf.top_k, .softmax = m->conf.router_softmax, .coef = b->balance});
+    for (int64_t t = 0; b->balance_loss && t < b->t; t += STEP) {
+        int64_t n = b->t - t < STEP ? b->t - t : STEP;
+        kern_get(m->k, loss, w->balance + t, n * 4);
+        for (int64_t i = 0; i < n; i++)
+            *b->balance_loss += (double)loss[i];
+    }
+}
+
 void model_mixture_back(const struct back *b, const struct layer *y, struct slot *s)
 {
     struct model *m = b->m;
@@ -129,7 +161,9 @@ void model_mixture_back(const struct back *b, const struct layer *y, struct slot
     experts_back(b, x, s);
     kern_route_bwd(m->k, &(struct kern_route_bwd){.dz = w->dz, .dweight = w->dweight, .score = s->score, .id = s->id, .t = b->t, .e = c->experts, .top_k = c->top_k,
                                                   .softmax = c->router_softmax, .normalise = c->router_normalise, .scale = (float)c->router_scale});
-    model_wgrad(b, &x->router, w->dz, a->xn, b->t);
+    balance_back(b, s);
+    if (!m->opts.freeze_router)
+        model_wgrad(b, &x->router, w->dz, a->xn, b->t);
     model_dgrad(b, &x->router, a->dxn, w->dz, b->t, 0);
     if (c->shared) {
         model_take(m, s->shared_gu, &s->shared_gu_kept, 2 * b->t, c->shared * c->expert_inter, KERN_E4M3);

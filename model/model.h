@@ -80,6 +80,7 @@ struct model_opts {
     enum kern_prec prec;        /* of the linears; embedding lookup, norms, router and attention run in f32; FP8: the head in bf16 */
     int train;                  /* 1: f32 masters are kept; 0: only what the forward reads */
     int recompute;              /* 1: the backward computes a layer's activations again from its input */
+    int freeze_router;          /* 1: the routers' weights take no gradient and do not decay; what lies below them still does */
 };
 /* Loads a Hugging Face folder (config.json, model.safetensors or the sharded index; F32, BF16 or F16). Every tensor is checked against
  * the shape that the config gives, and for NaN and Inf. */
@@ -161,6 +162,8 @@ struct model_grad {
     const float *g_mtp;         /* host [conf.mtp, n_tok]: dL/dlogp of the last model_mtp; NULL: the MTP layers learn nothing */
     const float *ge;            /* host [n_tok]: dL/dentropy, or NULL */
     float *const *grads;        /* [n_params] each [n], added to */
+    float balance;              /* per token: sum over mixtures and tokens of balance loss[t] (kern_route_balance) joins the loss; 0 = off */
+    double *balance_loss;       /* that sum, without the factor; written when balance is not 0; may be NULL */
 };
 void model_backward(struct model *m, const struct model_grad *a);
 
@@ -172,8 +175,25 @@ struct model_loss {
     float *logp;
     const float *g;             /* as in model_grad */
     float *const *grads;
+    float balance;              /* as in model_grad */
+    double *balance_loss;
 };
 void model_loss(struct model *m, const struct model_loss *a);
+
+/* ---- mixtures of experts ------------------------------------------------------------------ *
+ * Host memory. A model without experts has no mixtures, and what follows does nothing. */
+int64_t model_mixtures(const struct model *m);
+int64_t model_mixture_layer(const struct model *m, int64_t i); /* layer of the i-th */
+int model_has_selection_bias(const struct model *m);
+/* Tokens that went to each expert, [model_mixtures][experts], over all forwards with keep since the last model_load_clear. */
+const int64_t *model_load(const struct model *m);
+void model_load_clear(struct model *m);
+/* Auxiliary-loss-free balancing: bias_e += rate sign(mean load - load_e), of every mixture's selection bias. The loads are whole numbers, so
+ * their sum over micro-batches (and ranks) has no order. Not for the optimiser: the bias takes no gradient. src: DeepSeek-V3 section 2.1.2 */
+void model_balance(struct model *m, float rate);
+/* Experts that rows of the last forward or step chose, MTP modules apart: out [n_rows, model_route_width], mixtures ascending, ids ascending in each. */
+int64_t model_route_width(const struct model *m);
+void model_routes(const struct model *m, const int32_t *rows, int64_t n_rows, uint16_t *out);
 
 /* ---- cache -------------------------------------------------------------------------------- *
  * Pages of KERN_PAGE tokens; who owns which page is the caller's (rollout's) business. */

@@ -156,7 +156,7 @@ void model_mtp_back(struct model *m, const struct model_grad *g)
     for (int64_t k = m->conf.mtp - 1; k >= 0; k--) {
         struct mtp_rows *r = &w->module[k];
         struct model_batch batch = batch_of(r);
-        struct back b = {.m = m, .b = &batch, .grads = g->grads, .t = r->n};
+        struct back b = {.m = m, .b = &batch, .grads = g->grads, .t = r->n, .balance = g->balance, .balance_loss = g->balance_loss};
         if (!r->n)
             continue;
         struct view was = enter(m, r);

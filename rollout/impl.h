@@ -15,6 +15,7 @@ struct group {
     int64_t n_pages;
     int32_t *pages;
     float *logits;              /* [vocab], valid when filled == n */
+    uint16_t *route;            /* [width] likewise */
     float *state;               /* [hidden] of the last prompt token, for drafts */
 };
 
@@ -26,6 +27,7 @@ struct seq {
     int64_t row;                /* first of its rows of logits, -1 = the group's */
     int32_t *ids, *pages;
     float *logp;
+    uint16_t *routes;           /* [context, width] */
     int64_t n_shared, n_pages;
     struct tok_stream *stream;
     struct sbuf text;
@@ -69,6 +71,8 @@ struct rollout {
     struct group *groups;
     int64_t n_rows_max;         /* most rows of logits of a pass */
     float *logits;              /* [n_rows_max, vocab] */
+    int64_t width;              /* of a token's route, 0 without experts */
+    uint16_t *routes;           /* [n_rows_max, width] beside logits */
     struct rollout_scratch *scratch; /* one per worker */
     int n_scratch, finish;
     struct part_rows in;

@@ -48,10 +48,13 @@ static void take_memory(struct rollout *r)
         r->groups[i].pages = ARENA_NEW(a, int32_t, r->max_pages);
         r->groups[i].logits = ARENA_NEW(a, float, r->vocab);
         r->groups[i].state = r->d.depth ? ARENA_NEW(a, float, model_conf(r->m)->hidden) : NULL;
+        r->seqs[i].routes = ARENA_NEW(a, uint16_t, r->context * r->width + 1);
+        r->groups[i].route = ARENA_NEW(a, uint16_t, r->width + 1);
     }
     r->free = ARENA_NEW(a, int32_t, r->n_pages);
     r->n_rows_max = n * (2 + r->d.depth);
     r->logits = ARENA_NEW(a, float, r->n_rows_max * r->vocab);
+    r->routes = ARENA_NEW(a, uint16_t, r->n_rows_max * r->width + 1);
     r->n_scratch = par_threads();
     r->scratch = ARENA_NEW(a, struct rollout_scratch, r->n_scratch);
     for (int i = 0; i < r->n_scratch; i++)
@@ -69,7 +72,7 @@ err_code rollout_open(struct model *m, const struct tok *tok, const struct rollo
     struct rollout *r = calloc(1, sizeof *r);
     if (!r)
         return err_set(e, ERR_LIMIT, "out of memory");
-    r->m = m, r->tok = tok, r->vocab = c->vocab, r->finish = o->finish;
+    r->m = m, r->tok = tok, r->vocab = c->vocab, r->width = model_route_width(m), r->finish = o->finish;
     r->n_seqs = o->seqs > 0 ? o->seqs : SEQS_DEFAULT;
     r->context = o->context > 0 ? o->context : CONTEXT_DEFAULT;
     if (c->max_position > 0 && r->context > c->max_position)
@@ -182,6 +185,8 @@ static void finish(struct rollout *r, struct seq *q, enum rollout_stop why, int6
     q->out.stop = why;
     q->out.ids = memcpy(ARENA_NEW(r->results, int32_t, q->out.n + 1), q->ids, (size_t)q->out.n * sizeof *q->ids);
     q->out.logp = memcpy(ARENA_NEW(r->results, float, q->out.n + 1), q->logp, (size_t)q->out.n * sizeof *q->logp);
+    if (r->width)
+        q->out.routes = memcpy(ARENA_NEW(r->results, uint16_t, q->out.n * r->width + 1), q->routes, (size_t)(q->out.n * r->width) * sizeof *q->routes);
     q->out.text = str_dup(r->results, (struct str){q->text.p ? q->text.p : "", text_n});
     struct rollout_sample *slot = &r->out[r->offset[q->out.prompt] + q->out.sample - r->prompts[q->out.prompt].first];
     *slot = q->out;
@@ -388,6 +393,7 @@ static err_code take_drawn(struct rollout *r, struct seq *q, float temperature, 
             logp = r->row_logp[row + k], r->d.taken++;
         else
             model_rows_logp(r->m, q->g->logits, &q->drawn[k], 1, temperature, &logp);
+        memcpy(q->routes + q->out.n * r->width, row >= 0 ? r->routes + (row + k) * r->width : q->g->route, (size_t)r->width * sizeof *q->routes);
         push(r, q, q->drawn[k], logp);
     }
     return ERR_OK;
@@ -501,16 +507,23 @@ static void build(struct rollout *r, struct pass *p)
             add_prompt(r, p, &r->groups[i]);
 }
 
+/* The logits behind a prompt, for all of its samples. */
+static void keep_row(const struct rollout *r, struct group *g, int64_t row)
+{
+    memcpy(g->logits, r->logits + row * r->vocab, (size_t)r->vocab * sizeof *g->logits);
+    memcpy(g->route, r->routes + row * r->width, (size_t)r->width * sizeof *g->route);
+}
+
 static void run_pass(struct rollout *r, struct pass *p)
 {
     model_step(r->m, r->cache, &r->in.step);
     if (p->n_rows)
-        model_logits(r->m, r->rows, p->n_rows, r->logits);
+        model_logits(r->m, r->rows, p->n_rows, r->logits), model_routes(r->m, r->rows, p->n_rows, r->routes);
     for (int64_t i = 0; i < p->n_rows; i++) {
         if (p->row_seq[i])
             p->row_seq[i]->row = i;
         else if (p->row_group[i])
-            memcpy(p->row_group[i]->logits, r->logits + i * r->vocab, (size_t)r->vocab * sizeof(float));
+            keep_row(r, p->row_group[i], i);
     }
     for (int64_t i = 0; i < p->n_parts && r->d.depth; i++)
         rollout_draft_prompt(r, p->parts[i].g, p->parts[i].first, p->parts[i].n, p->parts[i].at);

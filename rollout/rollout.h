@@ -79,6 +79,7 @@ struct rollout_sample {
     int64_t sample;
     const int32_t *ids;   /* [n] the end-of-turn token included; live in the call's arena */
     const float *logp;    /* [n] nats */
+    const uint16_t *routes; /* [n, model_route_width] experts behind the logits of each token; NULL without experts */
     int64_t n;
     enum rollout_stop stop;
     struct str text;      /* without special tokens; ends with the stop string when one ended it (ids may reach further) */

@@ -7,7 +7,8 @@
 struct losses {
     double weight;              /* W, of the whole step */
     double mtp_weight;          /* lambda; 0: no module runs */
-    double main, mtp;
+    int64_t n_tok;              /* of the whole step */
+    double main, mtp, balance;  /* balance: of experts, without its weight */
 };
 
 /* DeepSeek-V3's schedule: one weight, then another. */
@@ -38,6 +39,8 @@ static double mtp_loss(struct train_job *j, const struct data_batch *b, const in
 static void leaf_loss(struct train_job *j, const struct data_batch *b, struct losses *l, struct arena scratch)
 {
     float *logp = ARENA_NEW(&scratch, float, b->n_tok), *g = ARENA_NEW(&scratch, float, b->n_tok), *g_mtp = NULL;
+    double balance = 0;
+    float coef = train_job_balance(j, l->n_tok);
     int32_t *target = ARENA_NEW(&scratch, int32_t, b->n_tok);
     struct model_batch in = {.n_tok = b->n_tok, .n_seq = b->n_seq, .tokens = b->tokens, .positions = b->positions, .cu_seqlens = b->cu_seqlens};
     for (int64_t t = 0; t < b->n_tok; t++) {
@@ -49,12 +52,14 @@ static void leaf_loss(struct train_job *j, const struct data_batch *b, struct lo
         g_mtp = ARENA_NEW(&scratch, float, model_conf(j->m)->mtp * b->n_tok);
         model_logp(j->m, &(struct model_logp){.target = target, .temperature = 1, .logp = logp});
         l->mtp += mtp_loss(j, b, target, l, g_mtp, scratch);
-        model_backward(j->m, &(struct model_grad){.g = g, .g_mtp = g_mtp, .grads = train_job_leaf(j)});
+        model_backward(j->m, &(struct model_grad){.g = g, .g_mtp = g_mtp, .grads = train_job_leaf(j), .balance = coef, .balance_loss = &balance});
     } else
-        model_loss(j->m, &(struct model_loss){.target = target, .temperature = 1, .logp = logp, .g = g, .grads = train_job_leaf(j)});
+        model_loss(j->m, &(struct model_loss){.target = target, .temperature = 1, .logp = logp, .g = g, .grads = train_job_leaf(j), .balance = coef,
+                                             .balance_loss = &balance});
     for (int64_t t = 0; t < b->n_tok; t++)
         if (target[t] >= 0)
             l->main -= (double)b->weights[t] * (double)logp[t] / l->weight;
+    l->balance += balance / (double)l->n_tok;
 }
 
 static err_code record(struct train_job *j, const struct train_step *s, const struct data_step *d, const struct losses *l, double seconds, struct err *e)
@@ -73,6 +78,9 @@ static err_code record(struct train_job *j, const struct train_step *s, const st
     TRY(store_metric(r, s->step, "tokens", (double)d->n_tok, e));
     TRY(store_metric(r, s->step, "supervised", (double)d->n_sup, e));
     TRY(store_metric(r, s->step, "rows", (double)d->n_rows, e));
+    if (j->c->train.balance_loss > 0)
+        TRY(store_metric(r, s->step, "balance_loss", l->balance, e));
+    TRY(train_job_record_load(j, s->step, e));
     TRY(store_timing(r, s->step, "seconds", seconds, e));
     return store_commit(j->store, e);
 }
@@ -83,7 +91,7 @@ static err_code one_step(struct train_job *j, struct sft_data *d, struct arena m
     struct train_step s;
     double began = clock_now();
     TRY(data_plan_step(d->plan, j->t.step, &mem, &batch, e));
-    struct losses l = {.weight = batch.weight, .mtp_weight = mtp_weight(j, d->steps)};
+    struct losses l = {.weight = batch.weight, .n_tok = batch.n_tok, .mtp_weight = mtp_weight(j, d->steps)};
     train_begin(&j->t);
     for (int64_t i = 0; i < j->c->train.leaves; i++) {
         if (i >= batch.n_leaves || batch.leaves[i].weight == 0) {
@@ -94,6 +102,7 @@ static err_code one_step(struct train_job *j, struct sft_data *d, struct arena m
         train_leaf_done(&j->t);
     }
     TRY(train_end(&j->t, l.main, &s, e));
+    train_job_moved(j);
     TRY(record(j, &s, &batch, &l, clock_now() - began, e));
     train_show(&j->t, &s, "sft", batch.n_tok, clock_now() - began);
     out->steps++, out->tokens += batch.n_tok, out->loss = s.loss;

@@ -24,7 +24,7 @@ const char *train_job_mla(const struct cfg *c, const char *job)
 struct model_opts train_job_model(const struct cfg *c, const char *job, int train)
 {
     return (struct model_opts){.mla = strcmp(train_job_mla(c, job), "absorbed") ? MODEL_EXPANDED : MODEL_ABSORBED, .prec = train_job_prec(c), .train = train,
-                               .recompute = train && c->model.recompute};
+                               .recompute = train && c->model.recompute, .freeze_router = c->model.freeze_router};
 }
 
 err_code train_job_kern(const struct cfg *c, struct kern **out, struct err *e)
@@ -98,6 +98,59 @@ err_code train_job_open(struct train_job *j, const struct cfg *c, const char *ki
     return rc == ERR_OK ? rc : train_job_end(j, rc, e);
 }
 
+/* ---- balance of the experts ---------------------------------------------------------------- */
+
+static err_code check_balance(const struct train_job *j, struct err *e)
+{
+    const struct cfg *c = j->c;
+    if ((c->train.balance_rate > 0 || c->train.balance_loss > 0) && !model_mixtures(j->m))
+        return err_set(e, ERR_USAGE, "train.balance_rate and train.balance_loss balance experts; a %s of this config.json has none", model_conf(j->m)->type);
+    if (c->train.balance_rate > 0 && !model_has_selection_bias(j->m))
+        return err_set(e, ERR_USAGE, "train.balance_rate moves a selection bias; the router of a %s has none (hint: train.balance_loss)", model_conf(j->m)->type);
+    if (c->model.freeze_router && (c->train.balance_rate > 0 || c->train.balance_loss > 0))
+        return err_set(e, ERR_USAGE, "model.freeze_router keeps the routers as they are: train.balance_rate and train.balance_loss must be 0");
+    return ERR_OK;
+}
+
+float train_job_balance(const struct train_job *j, int64_t n_tok)
+{
+    return n_tok > 0 ? (float)(j->c->train.balance_loss / (double)n_tok) : 0;
+}
+
+void train_job_moved(struct train_job *j)
+{
+    const struct cfg *c = j->c;
+    const int64_t n = model_mixtures(j->m) * model_conf(j->m)->experts, *load = model_load(j->m);
+    for (int64_t i = 0; i < n; i++)
+        j->load[i] += load[i];
+    if (c->train.balance_rate > 0 && (c->train.balance_steps == 0 || j->t.step <= c->train.balance_steps))
+        model_balance(j->m, (float)c->train.balance_rate);
+    model_load_clear(j->m);
+}
+
+err_code train_job_record_load(struct train_job *j, int64_t step, struct err *e)
+{
+    const int64_t n = model_conf(j->m)->experts;
+    double worst = 0;
+    int64_t all = 0;
+    for (int64_t i = 0; i < model_mixtures(j->m); i++) {
+        const int64_t *load = j->load + i * n;
+        int64_t sum = 0, most = 0;
+        for (int64_t k = 0; k < n; k++) {
+            sum += load[k];
+            most = load[k] > most ? load[k] : most;
+        }
+        double violation = sum ? (double)most * (double)n / (double)sum - 1 : 0;
+        TRY(store_load(&j->run, step, model_mixture_layer(j->m, i), load, n, violation, e));
+        worst = violation > worst ? violation : worst;
+        all += sum;
+    }
+    if (all)
+        TRY(store_metric(&j->run, step, "max_violation", worst, e));
+    memset(j->load, 0, (size_t)(model_mixtures(j->m) * n) * sizeof *j->load);
+    return ERR_OK;
+}
+
 static struct train_opts opts_of(const struct cfg *c, int64_t steps)
 {
     return (struct train_opts){
@@ -150,6 +203,8 @@ err_code train_job_start(struct train_job *j, int64_t steps, int64_t snapshot, s
     int64_t known = 0;
     char commit[80];
     make_target(j);
+    TRY(check_balance(j, e));
+    j->load = ARENA_NEW(&j->mem, int64_t, model_mixtures(j->m) * model_conf(j->m)->experts + 1);
     TRY(train_open(&j->t, &o, &j->target, e));
     j->trainer = 1;
     j->t.config = sbuf_str(&j->config);

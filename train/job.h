@@ -41,6 +41,7 @@ struct train_job {
     int64_t step_done;            /* job steps (the store's) behind the checkpoint */
     struct str cursor;            /* of the checkpoint */
     int64_t saved_at;             /* trainer step of the newest checkpoint, -1 = none */
+    int64_t *load;                /* [mixtures, experts] of the job step in hand */
     int started, trainer;
 };
 
@@ -59,6 +60,13 @@ err_code train_job_open(struct train_job *j, const struct cfg *c, const char *ki
 err_code train_job_start(struct train_job *j, int64_t steps, int64_t snapshot, struct err *e);
 /* The next leaf's gradient, by parameter: for model_backward. */
 float *const *train_job_leaf(struct train_job *j);
+/* Balance of the experts, of the job's keys: the factor per token of the step's n tokens for model_grad, and what belongs behind every
+ * train_end: the selection bias moves, the load is added up. */
+float train_job_balance(const struct train_job *j, int64_t n_tok);
+void train_job_moved(struct train_job *j);
+/* Load of the experts since the last call, per mixture, and the largest violation (most loaded / mean - 1), into the store; inside the
+ * step's transaction. Nothing for models without experts. */
+err_code train_job_record_load(struct train_job *j, int64_t step, struct err *e);
 /* Checkpoint behind job step `step`: store first, then the weights. rest: what else the job must know to go on. Nothing happens without a
  * run folder, or when no optimiser step was made since the last one. */
 err_code train_job_save(struct train_job *j, int64_t step, const char *rest, struct err *e);
