@@ -38,6 +38,9 @@ void *kern_scratch(struct kern *k, enum kern_slot slot, int64_t bytes);
 /* Terms that FP8 sums before they are scaled; sides of a weight's scale block. */
 enum { KERN_RUN = 128 };
 
+/* How a group is scaled. Gradients of activations may be as small as they like (the loss is a mean over the tokens of a step). */
+enum { KERN_SCALE_POW2 = 1, KERN_SCALE_GRAD = 2 };
+
 static inline int64_t kern_min(int64_t a, int64_t b)
 {
     return a < b ? a : b;

@@ -36,8 +36,8 @@ struct kern;
 /* Precision of a linear (N6). BF16: x and w are rounded to bf16 (nearest even, denormals to zero, as vcvtneps2bf16 does), products are
  * exact, sums are f32 with denormals flushed to zero.
  * FP8 (DeepSeek-V3's recipe, report section 3.3): both operands E4M3 (max 448, nearest even, saturating; NaN stays), values x / s with
- * s = max(amax, 1e-4) / 448 in f32, or the power of two not below it (pow2). x, dy: groups of 128 along the reduction of one row; w: blocks
- * of 128 x 128; wgrad: groups of 128 tokens of one channel, both operands. Each run of 128 terms is summed as bf16 is (E4M3 is exact in
+ * s = max(amax, 1e-4) / 448 in f32 (dy: max(amax, 1e-30): a mean over many tokens has small gradients), or the power of two not below
+ * it (pow2). x, dy: groups of 128 along the reduction of one row; w: blocks of 128 x 128; wgrad: groups of 128 tokens of one channel, both operands. Each run of 128 terms is summed as bf16 is (E4M3 is exact in
  * bf16), then added as fma(sum, s_a s_b, total) over ascending runs. */
 enum kern_prec { KERN_F32, KERN_BF16, KERN_FP8 };
 enum kern_isa { KERN_BEST, KERN_PORTABLE, KERN_AVX2, KERN_AVX512, KERN_AVX512BF16 };

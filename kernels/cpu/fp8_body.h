@@ -44,17 +44,17 @@ static void fp8_div(float *q, const float *x, int64_t n, float scale)
         v_store_n(q + i, v_e4m3(v_div(v_load_n(x + i, n - i), s)), n - i);
 }
 
-static void fp8_row(float *q, float *scale, const float *x, int64_t n, int pow2)
+static void fp8_row(float *q, float *scale, const float *x, int64_t n, int how)
 {
     for (int64_t i = 0; i < n; i += KERN_RUN) {
         int64_t m = n - i < KERN_RUN ? n - i : KERN_RUN;
-        float s = kern_cpu_fp8_scale(amax(x + i, m), pow2);
+        float s = kern_cpu_fp8_scale(amax(x + i, m), how);
         fp8_div(q + i, x + i, m, s);
         *scale++ = s;
     }
 }
 
-static void fp8_cols(float *q, float *scale, const float *x, int64_t ldx, int64_t rows, int64_t cols, int pow2)
+static void fp8_cols(float *q, float *scale, const float *x, int64_t ldx, int64_t rows, int64_t cols, int how)
 {
     for (int64_t c = 0; c < cols; c += LANES) {
         float s[LANES];
@@ -64,7 +64,7 @@ static void fp8_cols(float *q, float *scale, const float *x, int64_t ldx, int64_
             m = v_max(v_abs(v_load_n(x + r * ldx + c, n)), m);
         v_store(s, m);
         for (int64_t l = 0; l < LANES; l++)
-            s[l] = kern_cpu_fp8_scale(s[l], pow2);
+            s[l] = kern_cpu_fp8_scale(s[l], how);
         vf sv = v_load(s);
         v_store_n(scale + c, sv, n);
         for (int64_t r = 0; r < rows; r++)

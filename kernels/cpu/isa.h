@@ -68,8 +68,8 @@ struct norm_rows {
     int accumulate;
 };
 
-/* max(amax, 1e-4) / 448, or the power of two not below it. */
-float kern_cpu_fp8_scale(float amax, int pow2);
+/* max(amax, 1e-4) / 448, or the power of two not below it (KERN_SCALE_POW2); KERN_SCALE_GRAD: max(amax, 1e-30). */
+float kern_cpu_fp8_scale(float amax, int how);
 
 struct kern_swiglu;
 struct kern_swiglu_bwd;
@@ -81,8 +81,8 @@ struct kern_cpu {
     void (*to_pairs)(uint32_t *dst, const float *x, int64_t n);                        /* (n + 1) / 2 pairs along a row */
     void (*zip_pairs)(uint32_t *dst, const float *even, const float *odd, int64_t n);  /* n pairs across two rows; odd NULL = 0 */
     /* FP8: values rounded to E4M3 as floats, and the scales of groups of KERN_RUN: along a row; down columns (rows <= KERN_RUN: one group) */
-    void (*fp8_row)(float *q, float *scale, const float *x, int64_t n, int pow2);
-    void (*fp8_cols)(float *q, float *scale, const float *x, int64_t ldx, int64_t rows, int64_t cols, int pow2); /* q: [rows, cols] */
+    void (*fp8_row)(float *q, float *scale, const float *x, int64_t n, int how);
+    void (*fp8_cols)(float *q, float *scale, const float *x, int64_t ldx, int64_t rows, int64_t cols, int how); /* q: [rows, cols] */
     void (*fp8_div)(float *q, const float *x, int64_t n, float scale); /* q = E4M3(x / scale) */
     float (*amax)(const float *x, int64_t n);
     void (*turn)(float *dst, const float *src, int64_t ld, int64_t rows, int64_t cols); /* dst[cols][64] = src[rows][cols]^T, zero padded */

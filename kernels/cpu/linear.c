@@ -18,8 +18,13 @@ struct round_job {
     const float *x;
     const int32_t *first; /* groups of tokens start where an expert's rows do */
     int64_t rows, cols, ld, n_experts;
-    int pow2;
+    int how;              /* KERN_SCALE_ */
 };
+
+static int scaled(int pow2, int grad)
+{
+    return (pow2 ? KERN_SCALE_POW2 : 0) | (grad ? KERN_SCALE_GRAD : 0);
+}
 
 static void round_rows(void *ctx, int64_t begin, int64_t end, int worker)
 {
@@ -27,7 +32,7 @@ static void round_rows(void *ctx, int64_t begin, int64_t end, int worker)
     const int64_t runs = kern_parts(j->cols, KERN_RUN);
     (void)worker;
     for (int64_t r = begin; r < end; r++)
-        j->cpu->fp8_row(j->out.q + r * j->cols, j->out.scale + r * runs, j->x + r * j->ld, j->cols, j->pow2);
+        j->cpu->fp8_row(j->out.q + r * j->cols, j->out.scale + r * runs, j->x + r * j->ld, j->cols, j->how);
 }
 
 /* Columns [begin, end) in steps of PANEL, every group of tokens of every expert. Expert e's runs start at run first[e] / KERN_RUN + e,
@@ -47,7 +52,7 @@ static void round_cols(void *ctx, int64_t begin, int64_t end, int worker)
                 int64_t n = kern_min(PANEL, j->cols - c), rows = kern_min(KERN_RUN, j->first[e + 1] - r);
                 int64_t run = first_run(j->first[e], e) + (r - j->first[e]) / KERN_RUN;
                 float q[KERN_RUN * PANEL];
-                j->cpu->fp8_cols(q, j->out.scale + run * j->cols + c, j->x + r * j->ld + c, j->ld, rows, n, j->pow2);
+                j->cpu->fp8_cols(q, j->out.scale + run * j->cols + c, j->x + r * j->ld + c, j->ld, rows, n, j->how);
                 for (int64_t i = 0; i < rows; i++)
                     memcpy(j->out.q + (r + i) * j->cols + c, q + i * n, (size_t)n * sizeof *q);
             }
@@ -87,7 +92,7 @@ static void forward(struct kern *k, const struct kern_group *a, struct extras ex
     if (w->prec == KERN_FP8) {
         float *at = kern_scratch(k, SLOT_QUANT, room_bytes(rows, w->k, rows * runs));
         x = room(&at, rows, w->k, rows * runs);
-        par_for(rows, 8, round_rows, &(struct round_job){.cpu = k->cpu, .out = x, .x = a->x, .cols = w->k, .ld = ldx, .pow2 = a->pow2});
+        par_for(rows, 8, round_rows, &(struct round_job){.cpu = k->cpu, .out = x, .x = a->x, .cols = w->k, .ld = ldx, .how = scaled(a->pow2, 0)});
     }
     for (int64_t e = 0; e < a->n_experts; e++) {
         int64_t r = a->first[e];
@@ -111,7 +116,7 @@ static void input_grad(struct kern *k, const struct kern_group_dgrad *a, int acc
     if (w->prec == KERN_FP8) {
         float *at = kern_scratch(k, SLOT_QUANT, room_bytes(rows, w->n, rows * runs));
         dy = room(&at, rows, w->n, rows * runs);
-        par_for(rows, 8, round_rows, &(struct round_job){.cpu = k->cpu, .out = dy, .x = a->dy, .cols = w->n, .ld = lddy, .pow2 = a->pow2});
+        par_for(rows, 8, round_rows, &(struct round_job){.cpu = k->cpu, .out = dy, .x = a->dy, .cols = w->n, .ld = lddy, .how = scaled(a->pow2, 1)});
     }
     for (int64_t e = 0; e < a->n_experts; e++) {
         int64_t r = a->first[e];
@@ -138,9 +143,9 @@ static void weight_grad(struct kern *k, const struct kern_group_wgrad *a)
         float *at = kern_scratch(k, SLOT_QUANT, room_bytes(rows, a->k, runs * a->k) + room_bytes(rows, a->n, runs * a->n));
         x = room(&at, rows, a->k, runs * a->k);
         dy = room(&at, rows, a->n, runs * a->n);
-        struct round_job j = {.cpu = k->cpu, .out = x, .x = a->x, .first = a->first, .cols = a->k, .ld = ldx, .n_experts = a->n_experts, .pow2 = a->pow2_x};
+        struct round_job j = {.cpu = k->cpu, .out = x, .x = a->x, .first = a->first, .cols = a->k, .ld = ldx, .n_experts = a->n_experts, .how = scaled(a->pow2_x, 0)};
         par_for(kern_parts(a->k, PANEL), 1, round_cols, &j);
-        j.out = dy, j.x = a->dy, j.cols = a->n, j.ld = lddy, j.pow2 = a->pow2_dy;
+        j.out = dy, j.x = a->dy, j.cols = a->n, j.ld = lddy, j.how = scaled(a->pow2_dy, 1);
         par_for(kern_parts(a->n, PANEL), 1, round_cols, &j);
         lddy = a->n, ldx = a->k;
     }

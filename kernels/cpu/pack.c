@@ -22,12 +22,13 @@ float *kern_cpu_fp8_scales(const struct kern_weight *w)
     return (float *)(void *)((char *)w->pack + panel_bytes(w->n, w->k, KERN_FP8));
 }
 
-float kern_cpu_fp8_scale(float amax, int pow2)
+float kern_cpu_fp8_scale(float amax, int how)
 {
-    float s = (amax > 1e-4f ? amax : 1e-4f) / 448.f;
+    const float least = how & KERN_SCALE_GRAD ? 1e-30f : 1e-4f;
+    float s = (amax > least ? amax : least) / 448.f;
     uint32_t u;
     memcpy(&u, &s, sizeof u);
-    if (pow2 && (u & 0x7FFFFF))
+    if ((how & KERN_SCALE_POW2) && (u & 0x7FFFFF))
         u = (u | 0x7FFFFF) + 1;
     memcpy(&s, &u, sizeof s);
     return s;

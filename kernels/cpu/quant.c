@@ -61,7 +61,7 @@ static void quant_range(void *ctx, int64_t begin, int64_t end, int worker)
         for (int64_t at = 0; at < a->c; at += KERN_RUN) {
             const float *x = a->x + r * ldx + at;
             int64_t n = kern_min(KERN_RUN, a->c - at);
-            float top = j->cpu->amax(x, n), s = a->format == KERN_E4M3 ? kern_cpu_fp8_scale(top, a->pow2) : e5m6_scale(top);
+            float top = j->cpu->amax(x, n), s = a->format == KERN_E4M3 ? kern_cpu_fp8_scale(top, a->pow2 ? KERN_SCALE_POW2 : 0) : e5m6_scale(top);
             uint8_t *out = a->codes + r * bytes + kern_narrow_bytes(at, a->format);
             a->scale[r * runs + at / KERN_RUN] = s;
             for (int64_t i = 0; a->format == KERN_E4M3 && i < n; i++)

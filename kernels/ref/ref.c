@@ -35,11 +35,12 @@ static int64_t or_else(int64_t ld, int64_t dense)
 
 /* ---- FP8 ------------------------------------------------------------------------------------- */
 
-static float fp8_scale(float amax, int pow2)
+static float fp8_scale(float amax, int how)
 {
-    float s = (amax > 1e-4f ? amax : 1e-4f) / 448.f;
+    const float least = how & KERN_SCALE_GRAD ? 1e-30f : 1e-4f;
+    float s = (amax > least ? amax : least) / 448.f;
     int e;
-    if (pow2) {
+    if (how & KERN_SCALE_POW2) {
         float m = frexpf(s, &e);
         s = ldexpf(1, m == 0.5f ? e - 1 : e);
     }
@@ -50,7 +51,7 @@ static float fp8_scale(float amax, int pow2)
 struct block {
     const float *x;
     int64_t ld, rows, cols;
-    int pow2;
+    int how;
 };
 
 static float round_block(const struct block *b, float *q, int64_t ldq)
@@ -59,7 +60,7 @@ static float round_block(const struct block *b, float *q, int64_t ldq)
     for (int64_t r = 0; r < b->rows; r++)
         for (int64_t c = 0; c < b->cols; c++)
             top = fabsf(b->x[r * b->ld + c]) > top ? fabsf(b->x[r * b->ld + c]) : top;
-    float s = fp8_scale(top, b->pow2);
+    float s = fp8_scale(top, b->how);
     for (int64_t r = 0; r < b->rows; r++)
         for (int64_t c = 0; c < b->cols; c++)
             q[r * ldq + c] = kern_e4m3_value(kern_e4m3_code(b->x[r * b->ld + c] / s));
@@ -74,7 +75,7 @@ struct operand {
     int64_t rows, cols, ld;
     enum kern_prec prec;
     enum cut cut;
-    int pow2;
+    int how;
 };
 
 /* The values that the product really has, in float64. */
@@ -88,7 +89,7 @@ static double *operand(struct kern *k, enum kern_slot slot, const struct operand
     for (int64_t r = 0; o->prec == KERN_FP8 && r < o->rows; r += bh)
         for (int64_t c = 0; c < o->cols; c += bw) {
             float q[KERN_RUN];
-            struct block b = {o->x + r * o->ld + c, o->ld, kern_min(bh, o->rows - r), kern_min(bw, o->cols - c), o->pow2};
+            struct block b = {o->x + r * o->ld + c, o->ld, kern_min(bh, o->rows - r), kern_min(bw, o->cols - c), o->how};
             float s = round_block(&b, q, b.cols);
             for (int64_t i = 0; i < b.rows * b.cols; i++)
                 out[(r + i / b.cols) * o->cols + c + i % b.cols] = (double)q[i] * (double)s;
@@ -160,7 +161,7 @@ static void linear(struct kern *k, const struct kern_linear *a)
 {
     const struct kern_weight *w = a->w;
     const int64_t ldx = or_else(a->ldx, w->k), ldy = or_else(a->ldy, w->n);
-    const double *x = operand(k, SLOT_A, &(struct operand){a->x, a->m, w->k, ldx, w->prec, ALONG_ROWS, a->pow2});
+    const double *x = operand(k, SLOT_A, &(struct operand){a->x, a->m, w->k, ldx, w->prec, ALONG_ROWS, a->pow2 ? KERN_SCALE_POW2 : 0});
     for (int64_t m = 0; m < a->m; m++)
         for (int64_t n = 0; n < w->n; n++) {
             double s = 0;
@@ -179,7 +180,7 @@ static void linear_dgrad(struct kern *k, const struct kern_linear_dgrad *a)
 {
     const struct kern_weight *w = a->w;
     const int64_t lddy = or_else(a->lddy, w->n), lddx = or_else(a->lddx, w->k);
-    const double *dy = operand(k, SLOT_A, &(struct operand){a->dy, a->m, w->n, lddy, w->prec, ALONG_ROWS, a->pow2});
+    const double *dy = operand(k, SLOT_A, &(struct operand){a->dy, a->m, w->n, lddy, w->prec, ALONG_ROWS, KERN_SCALE_GRAD | (a->pow2 ? KERN_SCALE_POW2 : 0)});
     for (int64_t m = 0; m < a->m; m++)
         for (int64_t i = 0; i < w->k; i++) {
             double s = a->accumulate ? (double)a->dx[m * lddx + i] : 0;
@@ -192,8 +193,8 @@ static void linear_dgrad(struct kern *k, const struct kern_linear_dgrad *a)
 static void linear_wgrad(struct kern *k, const struct kern_linear_wgrad *a)
 {
     const int64_t lddy = or_else(a->lddy, a->n), ldx = or_else(a->ldx, a->k);
-    const double *dy = operand(k, SLOT_A, &(struct operand){a->dy, a->m, a->n, lddy, a->prec, ALONG_COLUMNS, a->pow2_dy});
-    const double *x = operand(k, SLOT_QUANT, &(struct operand){a->x, a->m, a->k, ldx, a->prec, ALONG_COLUMNS, a->pow2_x});
+    const double *dy = operand(k, SLOT_A, &(struct operand){a->dy, a->m, a->n, lddy, a->prec, ALONG_COLUMNS, KERN_SCALE_GRAD | (a->pow2_dy ? KERN_SCALE_POW2 : 0)});
+    const double *x = operand(k, SLOT_QUANT, &(struct operand){a->x, a->m, a->k, ldx, a->prec, ALONG_COLUMNS, a->pow2_x ? KERN_SCALE_POW2 : 0});
     for (int64_t n = 0; n < a->n; n++) {
         double b = 0;
         for (int64_t i = 0; i < a->k; i++) {

@@ -65,6 +65,33 @@ static void test_linear(void **state)
         }
 }
 
+/* Gradients are scaled whatever their size: 2^-40 of dy gives 2^-40 of dx and dw, bit for bit. */
+static void test_small_gradients(void **state)
+{
+    (void)state;
+    for (int cpu = 0; cpu < 2; cpu++) {
+        enum { M = 9, N = 130, K = 70 };
+        struct bench b = {.n = 0};
+        arena_init(&b.mem, "small", (int64_t)1 << 28);
+        b.k = test_kern(cpu ? "cpu" : "ref", KERN_BEST);
+        struct kern_weight w = test_weight(&b, N, K, KERN_FP8, 1);
+        float *dy = test_in(&b, M * N, 2, 0.01f), *x = test_in(&b, M * K, 3, 1), *dx[2], *dw[2];
+        for (int small = 0; small < 2; small++) {
+            dx[small] = ARENA_NEW(&b.mem, float, M * K);
+            dw[small] = ARENA_NEW(&b.mem, float, N * K);
+            for (int i = 0; small && i < M * N; i++)
+                dy[i] *= 0x1p-40f;
+            kern_linear_dgrad(b.k, &(struct kern_linear_dgrad){.dx = dx[small], .dy = dy, .w = &w, .m = M});
+            kern_linear_wgrad(b.k, &(struct kern_linear_wgrad){.dw = dw[small], .dy = dy, .x = x, .m = M, .n = N, .k = K, .prec = KERN_FP8});
+        }
+        for (int i = 0; i < M * K; i++)
+            assert_true(dx[1][i] == dx[0][i] * 0x1p-40f);
+        for (int i = 0; i < N * K; i++)
+            assert_true(dw[1][i] == dw[0][i] * 0x1p-40f);
+        test_done(&b);
+    }
+}
+
 /* ---- experts --------------------------------------------------------------------------------- */
 
 enum { E = 5, N = 70, K = 150 };
@@ -174,7 +201,7 @@ static void test_narrow(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_e4m3), cmocka_unit_test(test_linear), cmocka_unit_test(test_group), cmocka_unit_test(test_bytes), cmocka_unit_test(test_narrow),
+        cmocka_unit_test(test_e4m3), cmocka_unit_test(test_linear), cmocka_unit_test(test_small_gradients), cmocka_unit_test(test_group), cmocka_unit_test(test_bytes), cmocka_unit_test(test_narrow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
