@@ -87,10 +87,169 @@ static void test_fp8_gradients(void **state)
         kern_close(k[i]);
 }
 
+/* ---- balance of the experts ------------------------------------------------------------------- */
+
+enum { BAL_TOKENS = 40 };
+
+struct balance_case {
+    struct model *m;
+    struct model_batch b;
+    int32_t ids[BAL_TOKENS], pos[BAL_TOKENS], cu[3];
+    float logp[BAL_TOKENS], g[BAL_TOKENS];
+};
+
+static struct model_config balance_config(int softmax)
+{
+    struct model_config c = {.type = "deepseek_v3", .architecture = "DeepseekV3ForCausalLM", .vocab = 50, .hidden = 20, .layers = 3, .heads = 2, .kv_heads = 2, .inter = 24,
+                             .max_position = 64, .rms_eps = 1e-6, .init_range = 0.3, .bos = -1, .pad = -1, .kv_lora = 8, .d_nope = 6, .d_rope = 4, .d_v = 6, .head_dim = 10,
+                             .rope_interleaved = 1, .experts = 6, .top_k = 2, .expert_inter = 10, .shared = 1, .groups = 2, .top_groups = 1, .first_dense = 1,
+                             .router_normalise = 1, .router_scale = 2, .router_softmax = softmax, .router_bias = !softmax};
+    c.rope = (struct kern_rope_spec){.type = KERN_ROPE_DEFAULT, .d = 4, .theta = 10000, .factor = 1, .truncate = 1, .original_max_position = 64};
+    return c;
+}
+
+static void balance_open(struct balance_case *t, struct kern *k, int softmax, int frozen)
+{
+    struct model_config c = balance_config(softmax);
+    struct err e = {0};
+    must(model_create(k, &c, 3, &(struct model_opts){.train = 1, .freeze_router = frozen}, &t->m, &e), &e);
+    must(model_reserve(t->m, &(struct model_room){.tokens = BAL_TOKENS, .seqs = 2, .train = 1}, &e), &e);
+    for (int i = 0; i < BAL_TOKENS; i++) {
+        t->ids[i] = (int32_t)draw(9, 100 + (uint32_t)i, 50);
+        t->pos[i] = i < 25 ? i : i - 25;
+        t->g[i] = 0;
+    }
+    t->cu[0] = 0, t->cu[1] = 25, t->cu[2] = BAL_TOKENS;
+    t->b = (struct model_batch){.n_tok = BAL_TOKENS, .n_seq = 2, .tokens = t->ids, .positions = t->pos, .cu_seqlens = t->cu};
+}
+
+static double balance_run(struct balance_case *t, float **grads, float coef)
+{
+    double loss = 0;
+    model_forward(t->m, &t->b, 1);
+    model_logp(t->m, &(struct model_logp){.target = t->ids, .temperature = 1, .logp = t->logp});
+    model_backward(t->m, &(struct model_grad){.g = t->g, .grads = grads, .balance = coef, .balance_loss = &loss});
+    return loss;
+}
+
+/* Catches: a balance loss that is not the gradient's, is lost between layers, or reaches the frozen router. The sum over both mixtures
+ * of the loss, against its difference quotient, for weights of every kind that it passes through. */
+static void test_balance_gradient(void **state)
+{
+    (void)state;
+    struct kern *k = NULL;
+    struct err e = {0};
+    must(kern_open(&(struct kern_opts){.backend = "cpu"}, &k, &e), &e);
+    for (int softmax = 0; softmax < 2; softmax++) {
+        struct balance_case t;
+        struct arena a;
+        int64_t n;
+        int checked = 0, moved = 0;
+        arena_init(&a, "balance", 64 << 20);
+        balance_open(&t, k, softmax, 0);
+        float **grads = grads_alloc(t.m, &a), **none = grads_alloc(t.m, &a);
+        double at = balance_run(&t, grads, 1);
+        assert_true(at > 0);
+        const struct model_param *p = model_params(t.m, &n);
+        for (int64_t i = 0; i < n; i++)
+            for (int j = 0; j < 3; j++) {
+                int64_t q = (int64_t)draw(17, (uint32_t)(i * 3 + j), (uint32_t)p[i].n);
+                const float h = 0x1p-9f, was = p[i].w[q];
+                double slope[2];
+                for (int wide = 0; wide < 2; wide++) {
+                    double side[2];
+                    for (int up = 0; up < 2; up++) {
+                        p[i].w[q] = was + (up ? h : -h) / (float)(1 + wide);
+                        model_refresh(t.m);
+                        side[up] = balance_run(&t, none, 1);
+                    }
+                    slope[wide] = (side[1] - side[0]) / (2 * (double)h) * (1 + wide);
+                }
+                p[i].w[q] = was;
+                if (fabs(slope[0] - slope[1]) > 0.02 + 0.02 * fabs(slope[0]))
+                    continue; /* a choice changed in between: there is no slope */
+                if (fabs(slope[1] - (double)grads[i][q]) > 0.03 + 0.03 * fabs(slope[1]))
+                    fail_msg("softmax %d: gradient of %s at %d is %g, the difference quotient %g", softmax, p[i].name, (int)q, (double)grads[i][q], slope[1]);
+                checked++;
+                moved += fabs(slope[1]) > 0.2;
+            }
+        model_refresh(t.m);
+        assert_true(checked > 60 && moved > 10);
+        model_close(t.m);
+        balance_open(&t, k, softmax, 1);
+        float **frozen = grads_alloc(t.m, &a);
+        balance_run(&t, frozen, 1);
+        p = model_params(t.m, &n);
+        for (int64_t i = 0; i < n; i++) {
+            int router = strstr(p[i].name, "mlp.gate.weight") != NULL, any = 0;
+            for (int64_t q = 0; q < p[i].n; q++)
+                any |= frozen[i][q] != 0;
+            if (router)
+                assert_true(!any && !p[i].decay);
+        }
+        model_close(t.m);
+        arena_release(&a);
+    }
+    kern_close(k);
+}
+
+/* Loads are counted once per token and choice, also when layers are computed again; the bias moves against them, the choice follows, and
+ * the record of the routes is that of the rows asked for. */
+static void test_selection_bias(void **state)
+{
+    (void)state;
+    struct kern *k = NULL;
+    struct err e = {0};
+    must(kern_open(&(struct kern_opts){.backend = "cpu"}, &k, &e), &e);
+    struct balance_case t;
+    struct arena a;
+    arena_init(&a, "bias", 64 << 20);
+    balance_open(&t, k, 0, 0);
+    float **grads = grads_alloc(t.m, &a);
+    int64_t n, first[6], sum = 0, worst[2] = {0, 0};
+    const struct model_param *p = model_params(t.m, &n);
+    float *bias = NULL;
+    assert_int_equal(model_mixtures(t.m), 2);
+    assert_int_equal(model_mixture_layer(t.m, 1), 2);
+    for (int64_t i = 0; i < n; i++)
+        if (!strcmp(p[i].name, "model.layers.2.mlp.gate.e_score_correction_bias"))
+            bias = p[i].w;
+    for (int i = 0; i < 6; i++)
+        assert_true(bias[i] == 0); /* of a fresh model */
+    for (int step = 0; step < 60; step++) {
+        model_load_clear(t.m);
+        balance_run(&t, grads, 0);
+        const int64_t *load = model_load(t.m) + 6;
+        sum = 0;
+        for (int i = 0; i < 6; i++) {
+            sum += load[i];
+            worst[step > 0] = step == 0 || step == 59 ? (load[i] > worst[step > 0] ? load[i] : worst[step > 0]) : 0;
+        }
+        assert_int_equal(sum, BAL_TOKENS * 2);
+        if (step == 0)
+            memcpy(first, load, sizeof first);
+        model_balance(t.m, 0.01f);
+        for (int i = 0; i < 6 && step == 0; i++)
+            assert_true(bias[i] == (first[i] * 6 < sum ? 0.01f : first[i] * 6 > sum ? -0.01f : 0.f));
+    }
+    assert_true(worst[1] < worst[0]);
+    int32_t rows[2] = {31, 4};
+    uint16_t got[8], again[8];
+    assert_int_equal(model_route_width(t.m), 4);
+    model_routes(t.m, rows, 2, got);
+    model_routes(t.m, rows + 1, 1, again);
+    assert_memory_equal(again, got + 4, 8);
+    for (int i = 0; i < 8; i += 2)
+        assert_true(got[i] < got[i + 1] && got[i + 1] < 6);
+    model_close(t.m);
+    arena_release(&a);
+    kern_close(k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fp8_gradients),
+        cmocka_unit_test(test_fp8_gradients), cmocka_unit_test(test_balance_gradient), cmocka_unit_test(test_selection_bias),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
