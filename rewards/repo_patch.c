@@ -280,6 +280,8 @@ static err_code read_header(struct parser *p, struct section *s)
     }
     if ((s->old_name.p || s->old_null) && !plus)
         return bad(p, "'---' without its '+++'");
+    if (plus && !(peek(p, &line) && str_starts(line, STR("@@ "))))
+        return bad(p, "'---' and '+++' without a hunk");
     return ERR_OK;
 }
 

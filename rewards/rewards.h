@@ -33,6 +33,7 @@ CDECL_BEGIN
 #define REWARD_LIST(X)                                                                                   \
     X(math, "1 when the answer in the response equals the gold answer (docs/math-verifier.md), else 0")  \
     X(code, "1 when the last fenced program passes the tests of its item (docs/code-rewards.md); reward.code_share: their share") \
+    X(repo, "1 when the last fenced patch makes the tests of its repository pass (docs/repo-tasks.md), else 0") \
     X(format, "1 when the response has the structure of reward.format_tags or format_regex, else 0")     \
     X(length, "in [0, 1] by the number of tokens: reward.length_mode, length_target, length_limit")      \
     X(language, "share of the letters that belong to reward.language")                                   \

@@ -63,6 +63,8 @@ static const struct {
     {HEAD("a.txt") "@@ -1,3 +1,3 @@\n-one\n+1\n two\n", "its header says"},
     {HEAD("a.txt") "@@ -1,1 +1,1 @@\n-one\n+1\n+2\n", "more lines than"},
     {HEAD("a.txt") "@@ -1,1 @@\n-one\n", "hunk header"},
+    {HEAD("a.txt") "@! -1 +1 @@\n-one\n+1\n", "without a hunk"},
+    {HEAD("a.txt"), "without a hunk"},
     {HEAD("a.txt") "@@ -5,1 +5,1 @@\n-five\n\\ No newline at end of file\n+5\n", "does not fit"},
     {HEAD("a.txt") "@@ -1,1 +1,1 @@\n-one\n+1\n\\ No newline at end of file\n", "end of a line in the middle"},
     {HEAD("noend") "@@ -1,0 +2,1 @@\n+more\n", "has no end"},
