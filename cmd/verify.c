@@ -8,6 +8,7 @@
 
 struct math_flags {
     int explain;
+    const char *rules;
 #define X(name, def, meaning) int name;
     MATH_POLICY_LIST(X)
 #undef X
@@ -17,6 +18,7 @@ struct math_flags {
 #define STRING(x) STRING_(x)
 static const struct opt_def math_defs[] = {
     {"", "explain", OPT_BOOL, offsetof(struct math_flags, explain), "false", 0, 0, NULL, "show the operations counted as well"},
+    {"", "rules", OPT_STR, offsetof(struct math_flags, rules), "", 0, 0, NULL, "responses: which rules find the answer, in order, as phrase>box>last; empty: box>tag>hashes>phrase>whole>last"},
 #define X(name, def, meaning) {"", #name, OPT_BOOL, offsetof(struct math_flags, name), def ? "true" : "false", 0, 0, NULL, "policy (" STRING(def) "): " meaning},
     MATH_POLICY_LIST(X)
 #undef X
@@ -90,7 +92,8 @@ static int run_math(int argc, char **argv)
 #define X(name, def, meaning) c.o.name = v.name != 0;
         MATH_POLICY_LIST(X)
 #undef X
-        code = cmd_plumb(answer_math, &c);
+        struct err e = {0};
+        code = math_opts_rules(&c.o, str_of(v.rules), &e) == ERR_OK ? cmd_plumb(answer_math, &c) : cmd_fail(&e);
         math_close(c.m);
     }
     arena_release(&mem);

@@ -97,21 +97,32 @@ static void begin(struct math_checker *m, const struct math_opts *o)
 struct str math_extract(struct math_checker *m, struct str text, const struct math_opts *o, const char **rule)
 {
     begin(m, o);
-    return math_find(m, text, o->strict_box, rule);
+    return math_find(m, text, o, rule);
 }
 
-/* The same bytes but for white space and dollar signs. */
+static int word_byte(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c & 0x80);
+}
+
+/* Past white space and dollar signs; 1: they part two letters or digits. */
+static int skip_space(struct str s, int64_t *i)
+{
+    int64_t from = *i;
+    while (*i < s.n && (s.p[*i] == ' ' || s.p[*i] == '$' || s.p[*i] == '\n'))
+        ++*i;
+    return *i > from && from > 0 && *i < s.n && word_byte(s.p[from - 1]) && word_byte(s.p[*i]);
+}
+
+/* The same bytes but for white space and dollar signs; "1 2" is not "12". */
 static int same_spelling(struct str a, struct str b)
 {
     int64_t i = 0, j = 0, n = 0;
     for (;;) {
-        while (i < a.n && (a.p[i] == ' ' || a.p[i] == '$' || a.p[i] == '\n'))
-            i++;
-        while (j < b.n && (b.p[j] == ' ' || b.p[j] == '$' || b.p[j] == '\n'))
-            j++;
+        int parts_a = skip_space(a, &i), parts_b = skip_space(b, &j);
         if (i == a.n || j == b.n)
             return i == a.n && j == b.n && n > 0;
-        if (a.p[i++] != b.p[j++])
+        if (a.p[i++] != b.p[j++] || parts_a != parts_b)
             return 0;
         n++;
     }
@@ -186,6 +197,10 @@ static enum math_outcome decide(struct math_checker *m, struct side *g, struct s
         math_why(m, "the gold is text, the prediction another one");
         return MATH_WRONG;
     }
+    if (m->o.unevaluated && g->x->kind != N_TEXT) {
+        g->x = math_evaluate(m, g->x);
+        p->x = math_evaluate(m, p->x);
+    }
     if (same_word(g->plain, p->plain)) {
         math_why(m, "the same word");
         return MATH_RIGHT;
@@ -211,14 +226,17 @@ static enum math_outcome decide(struct math_checker *m, struct side *g, struct s
 
 static void read_side(struct math_checker *m, struct side *s, enum math_form form, const char **rule)
 {
+    struct math_opts loose = m->o; /* a bare answer may hold a box and need not */
+    loose.strict_box = 0;
+    memset(loose.rules, 0, sizeof loose.rules);
     *rule = "answer";
     if (form == MATH_RESPONSE)
-        s->text = math_find(m, s->text, m->o.strict_box, rule);
+        s->text = math_find(m, s->text, &m->o, rule);
     else if (s->text.n <= MATH_MAX_BYTES && holds_box(s->text))
-        s->text = math_find(m, s->text, 0, rule);
+        s->text = math_find(m, s->text, &loose, rule);
     s->x = s->text.n ? math_parse(m, s->text, &s->plain) : NULL;
     if (form == MATH_ANSWER && s->x && s->x->kind == N_TEXT && str_find(s->text, STR("nswer is"), 0) >= 0) { /* "the answer is 5" */
-        struct side t = {.text = math_find(m, s->text, 0, rule)};
+        struct side t = {.text = math_find(m, s->text, &loose, rule)};
         t.x = t.text.n ? math_parse(m, t.text, &t.plain) : NULL;
         if (t.x && t.x->kind != N_TEXT)
             *s = t;
@@ -228,7 +246,7 @@ static void read_side(struct math_checker *m, struct side *s, enum math_form for
 /* A gold that is a sentence is compared with everything behind "the answer is". */
 static void take_tail(struct math_checker *m, const struct math_question *q, const struct side *g, struct math_result *r)
 {
-    struct side t = {.text = math_tail(q->pred)};
+    struct side t = {.text = math_tail(m, q->pred)};
     t.x = t.text.n ? math_parse(m, t.text, &t.plain) : NULL;
     if (t.x && decide(m, (struct side *)g, &t) == MATH_RIGHT) {
         r->outcome = MATH_RIGHT;
@@ -256,7 +274,7 @@ void math_check(struct math_checker *m, const struct math_question *q, const str
         char gc = q->pred_form == MATH_RESPONSE && strcmp(r->rule, "box") ? choice_letter(m, g.x, g.plain) : 0;
         if (gc && p.x && !choice_letter(m, p.x, p.plain)) {
             const char *choice;
-            struct str c = math_choice_in(q->pred, &choice);
+            struct str c = math_choice_in(m, q->pred, &choice);
             if (c.n) {
                 p.text = c;
                 r->rule = choice;

@@ -27,6 +27,7 @@
 #include <stdint.h>
 
 #include "core/cdecl.h"
+#include "core/err.h"
 #include "core/str.h"
 
 CDECL_BEGIN
@@ -71,18 +72,52 @@ enum math_form {
     X(modular, 1, "7 (mod 12) accepts 7")                                                                           \
     X(approx_tail, 1, "in a = b ~ c the part after the approximation sign is a comment")                            \
     X(word_numbers, 1, "five equals 5")                                                                             \
-    X(decimal_comma, 1, "a gold with a decimal point accepts the same digits with a comma: 2.5 and 2,5")                                                                       \
+    X(decimal_comma, 1, "a gold with a decimal point accepts the same digits with a comma: 2.5 and 2,5")             \
+    X(percent_x100, 0, "a bare number equals 100 times itself: 0.75 and 75")                                         \
+    X(unit_convert, 1, "5 m equals 500 cm; off: only the unit of the gold, whatever its spelling")                   \
+    X(unreduced, 1, "6/8 equals 3/4; off: a fraction must be in lowest terms where the gold's is")                   \
+    X(comb_notation, 1, "C_n^k, C(n,k), P_n^k and A_n^k are numbers of combinations and arrangements")               \
+    X(clock_24h, 1, "3:45 p.m. equals 15:45")                                                                        \
+    X(function_name, 1, "y = 2x equals f(x) = 2x")                                                                   \
+    X(dummy_variable, 0, "f(x) = x^2 equals f(t) = t^2")                                                             \
+    X(empty_words, 1, "no solution, none, does not exist in words equal their signs")                                \
+    X(thousands_space, 1, "1 234 is one number")                                                                     \
+    X(equation_chain, 1, "x = 4/6 = 2/3 is 2/3 when its members agree; off: it is no value")                         \
+    X(all_boxes, 1, "responses: neighbouring boxes are one list, right when the gold has them all; off: the last box counts") \
+    X(think_boxes, 0, "responses: what stands in a thinking block counts as well")                                   \
     X(strict_box, 0, "responses: only the content of the last box counts (for RL with a box in the prompt)")        \
-    X(unevaluated, 0, "an integral, sum, limit or derivative left standing may equal its value (never evaluated today)")
+    X(unevaluated, 0, "a finite sum or product, gcd, lcm or determinant left standing equals its value; integrals, limits and derivatives never do")
+
+/* The rules that find an answer in a response, in their usual order. name, text, what it takes. */
+#define MATH_RULE_LIST(X)                                                                             \
+    X(BOX, "box", "the last \\boxed, \\fbox or \\framebox")                                     \
+    X(TAG, "tag", "<answer> ... </answer>")                                                           \
+    X(HASHES, "hashes", "#### 18")                                                                    \
+    X(PHRASE, "phrase", "the answer is ..., Answer: ..., and the same in other languages")            \
+    X(WHOLE, "whole", "a short text that reads as mathematics to its end")                            \
+    X(LAST, "last", "the last formula (reported as maths), or the last number behind it (number)")
+
+enum math_rule {
+    MATH_RULE_NONE,
+#define X(name, text, meaning) MATH_RULE_##name,
+    MATH_RULE_LIST(X)
+#undef X
+    MATH_RULE_N
+};
 
 struct math_opts {
 #define X(name, def, meaning) unsigned name : 1;
     MATH_POLICY_LIST(X)
 #undef X
+    uint8_t rules[MATH_RULE_N]; /* enum math_rule in the order wanted, ended by NONE; none at all: the usual order */
 };
 
 #define MATH_OPT_INIT_(name, def, meaning) .name = def,
 #define MATH_OPTS_DEFAULT ((struct math_opts){MATH_POLICY_LIST(MATH_OPT_INIT_)})
+
+/* Switches as words: "no-rounded, set_vs_tuple, rules=phrase>box". ERR_USAGE for a word that is none, with its name. */
+err_code math_opts_set(struct math_opts *o, struct str words, struct err *e);
+err_code math_opts_rules(struct math_opts *o, struct str rules, struct err *e); /* "phrase>box>last"; empty: the usual order */
 
 struct math_question {
     struct str gold, pred;                /* borrowed; any bytes */

@@ -138,7 +138,12 @@ static struct node *open_signs(struct math_checker *m, struct node *x)
 
 /* ---- text ---- */
 
-/* Lower case, no spaces, no full stop at the end, no brackets around the whole. */
+static int between_digits(struct str s, int64_t i)
+{
+    return i > 0 && i + 1 < s.n && s.p[i - 1] >= '0' && s.p[i - 1] <= '9' && s.p[i + 1] >= '0' && s.p[i + 1] <= '9';
+}
+
+/* Lower case, no spaces but between digits, no full stop at the end, no brackets around the whole. */
 static struct str bare(struct math_checker *m, struct str s)
 {
     if (s.n > MATH_MAX_BYTES)
@@ -146,7 +151,7 @@ static struct str bare(struct math_checker *m, struct str s)
     char *p = math_new(m, s.n + 1);
     int64_t n = 0;
     for (int64_t i = 0; i < s.n; i++)
-        if (s.p[i] != ' ' && s.p[i] != '"')
+        if ((s.p[i] != ' ' || between_digits(s, i)) && s.p[i] != '"')
             p[n++] = s.p[i] >= 'A' && s.p[i] <= 'Z' ? (char)(s.p[i] | 32) : s.p[i];
     while (n && (p[n - 1] == '.' || p[n - 1] == '!'))
         n--;
@@ -461,7 +466,7 @@ static int other_readings(struct math_checker *m, struct node *g, struct node *p
         }
         changed = 0;
     }
-    if (math_has(p, N_POW) || math_has(g, N_POW)) {
+    if (m->o.comb_notation && (math_has(p, N_POW) || math_has(g, N_POW))) {
         struct node *a = combinations(m, g, &changed), *b = combinations(m, p, &changed);
         if (changed && math_quantity_eq(m, a, b) == 1) {
             math_why(m, "equal when C_n^k is a number of combinations");
@@ -471,12 +476,40 @@ static int other_readings(struct math_checker *m, struct node *g, struct node *p
     return 0;
 }
 
+/* Holds a fraction of two whole numbers with a common divisor. */
+static int unreduced(const struct node *x)
+{
+    int64_t a, b;
+    if (x->kind == N_DIV && x->kid[0]->kind == N_NUM && x->kid[1]->kind == N_NUM && rat_i64(&x->kid[0]->q, &a) && rat_i64(&x->kid[1]->q, &b)) {
+        while (b) {
+            int64_t t = a % b;
+            a = b;
+            b = t;
+        }
+        return a > 1;
+    }
+    if (x->kind == N_MUL && x->n == 2 && x->kid[1]->kind == N_POW && x->kid[1]->kid[0]->kind == N_NUM && x->kid[1]->kid[1]->kind == N_NUM) { /* 6/8 in plain text */
+        struct node div = {.kind = N_DIV, .n = 2}, *kid[2] = {x->kid[0], x->kid[1]->kid[0]};
+        div.kid = kid;
+        if (rat_i64(&x->kid[1]->kid[1]->q, &a) && a == -1 && unreduced(&div))
+            return 1;
+    }
+    for (int i = 0; i < x->n; i++)
+        if (unreduced(x->kid[i]))
+            return 1;
+    return 0;
+}
+
 static int scalars(struct math_checker *m, struct node *g, struct node *p)
 {
     if (g->kind == N_SYM && p->kind == N_SYM && (g->id == p->id || ((g->flags | p->flags) & F_TEXT)))
         return names_eq(m, g, p);
     if (uneval(p) && !uneval(g)) {
         math_why(m, "the prediction leaves an operator unevaluated");
+        return 0;
+    }
+    if (!m->o.unreduced && unreduced(p) && !unreduced(g)) {
+        math_why(m, "a fraction is not in lowest terms (policy unreduced)");
         return 0;
     }
     int r = math_quantity_eq(m, g, p);
@@ -497,6 +530,18 @@ static int scalars(struct math_checker *m, struct node *g, struct node *p)
     return r;
 }
 
+static int rat_less_than(const struct rat *a, int64_t b)
+{
+    int64_t v;
+    return rat_i64(a, &v) && v < b;
+}
+
+/* "no solution" rather than a sign. */
+static int saying(const struct node *x)
+{
+    return x->kind == N_CONST && (x->flags & F_TEXT) && (x->fn == C_EMPTY || x->fn == C_DNE);
+}
+
 static int special(struct math_checker *m, struct node *g, struct node *p)
 {
     struct node *x = g->kind == N_BASED ? g : p, *o = x == g ? p : g;
@@ -506,7 +551,7 @@ static int special(struct math_checker *m, struct node *g, struct node *p)
         return r;
     }
     if (g->kind == N_TIME && p->kind == N_TIME) {
-        int r = rat_eq(&g->q, &p->q);
+        int r = rat_eq(&g->q, &p->q) && (m->o.clock_24h || !g->open == !p->open || rat_less_than(&g->q, 13 * 3600));
         if (!r && !g->open != !p->open && m->o.unit_optional) { /* 8:30 against 8:30 p.m. */
             int64_t a = (int64_t)(g->open ? p : g)->q.n1, b = (int64_t)(g->open ? g : p)->q.n1;
             r = a < 13 * 3600 && (a % 43200 == b % 43200);
@@ -606,8 +651,10 @@ static int dispatch(struct math_checker *m, struct node *g, struct node *p)
         return names_eq(m, g, p);
     if (g->kind == N_CONST && p->kind == N_SYM && (p->flags & F_TEXT) && ((g->fn == C_I && str_eq(m->sym[p->id].name, STR("i"))) || (g->fn == C_E && str_eq(m->sym[p->id].name, STR("e")))))
         return math_why(m, "the same constant"), 1;
-    if (g->kind == N_CONST && p->kind == N_CONST && g->fn == p->fn)
+    if (g->kind == N_CONST && p->kind == N_CONST && g->fn == p->fn && (m->o.empty_words || saying(g) == saying(p)))
         return math_why(m, "the same constant"), 1;
+    if (!m->o.empty_words && saying(g) != saying(p))
+        return math_why(m, "words against a sign (policy empty_words)"), 0;
     int gpm = math_has(g, N_PM), ppm = math_has(p, N_PM);
     if (gpm || ppm) {
         struct node *a = gpm ? open_signs(m, g) : g, *b = ppm ? open_signs(m, p) : p;
@@ -619,6 +666,8 @@ static int dispatch(struct math_checker *m, struct node *g, struct node *p)
     }
     if (math_is_scalar(g) && math_is_scalar(p))
         return scalars(m, g, p);
+    if (m->o.set_vs_tuple && ((g->kind == N_SET && is_interval(p)) || (is_interval(g) && p->kind == N_SET)))
+        return collections(m, g, p);
     if (setlike(g) && setlike(p) && !(is_interval(g) && is_interval(p)) && !(g->kind == N_SET && p->kind == N_SET)) {
         int r = math_real_set_eq(m, g, p);
         if (r != -2)

@@ -69,6 +69,11 @@ static struct str cut_turns(struct str s)
     return s;
 }
 
+static struct str without_thoughts(const struct math_checker *m, struct str s)
+{
+    return cut_turns(m->o.think_boxes ? s : cut_thinking(s));
+}
+
 /* Behind the brace that closes the one at s[i], or -1. */
 static int64_t close_brace(struct str s, int64_t i)
 {
@@ -170,14 +175,14 @@ static int previous_box(struct str s, int64_t before, struct box *b)
     return 0;
 }
 
-static struct str boxes(struct math_checker *m, struct str s)
+static struct str boxes(struct math_checker *m, struct str s, int all)
 {
     enum { MOST = 64 };
     struct box b[MOST];
     int n = 0;
     if (!previous_box(s, s.n, &b[0]))
         return (struct str){NULL, 0};
-    for (n = 1; n < MOST && previous_box(s, b[n - 1].begin, &b[n]) && b[n].end <= b[n - 1].begin && glue(str_sub(s, b[n].end, b[n - 1].begin)); n++) {
+    for (n = 1; all && n < MOST && previous_box(s, b[n - 1].begin, &b[n]) && b[n].end <= b[n - 1].begin && glue(str_sub(s, b[n].end, b[n - 1].begin)); n++) {
         struct str between = str_sub(s, b[n].end, b[n - 1].begin);
         if (str_find(between, STR(". "), 0) >= 0 || str_find(between, STR(".\n"), 0) >= 0)
             break; /* two sentences: the last one counts */
@@ -191,7 +196,7 @@ static struct str boxes(struct math_checker *m, struct str s)
         distinct += b[i].content.p != NULL;
         total += b[i].content.n + 3;
     }
-    if (distinct == 1 || !m)
+    if (distinct == 1)
         return b[n - 1].content.p ? b[distinct == 1 ? n - 1 : 0].content : b[0].content;
     char *out = math_new(m, total + 1);
     int64_t k = 0;
@@ -474,9 +479,9 @@ static struct str by_phrase(struct math_checker *m, struct str s)
 }
 
 /* Everything behind the last answer phrase: what a gold that is a sentence is compared with. */
-struct str math_tail(struct str text)
+struct str math_tail(struct math_checker *m, struct str text)
 {
-    struct str s = str_trim(cut_turns(cut_thinking(text)));
+    struct str s = str_trim(without_thoughts(m, text));
     int64_t best = behind_phrase(s);
     return best < 0 ? (struct str){NULL, 0} : str_trim(str_sub(s, best, s.n));
 }
@@ -539,41 +544,57 @@ static struct str last_thing(struct str s, const char **rule)
     return f;
 }
 
-struct str math_find(struct math_checker *m, struct str text, int strict, const char **rule)
+/* A short text that is mathematics to its end. */
+static struct str whole(struct math_checker *m, struct str s)
 {
-    struct str s = cut_turns(cut_thinking(text)), r;
-    math_spend(m, s.n / 64);
-    *rule = "box";
-    if ((r = boxes(m, s)).n)
-        return r;
-    *rule = "none";
-    if (strict)
+    struct str plain;
+    if (!s.n || (s.n >= 300 && memchr(s.p, ' ', s.n < 2000 ? (size_t)s.n : 2000)))
         return (struct str){NULL, 0};
-    s = str_trim(s);
-    if ((r = tagged(s)).n)
-        return *rule = "tag", r;
-    if ((r = hashes(s)).n)
-        return *rule = "hashes", r;
-    if ((r = by_phrase(m, s)).n)
-        return *rule = "phrase", r;
-    if (s.n && (s.n < 300 || !memchr(s.p, ' ', s.n < 2000 ? (size_t)s.n : 2000))) {
-        struct str plain;
-        int sym = m->n_sym;
-        struct node *x = math_parse(m, s, &plain);
-        m->n_sym = sym;
-        if (x && (x->kind != N_TEXT || only_digits(s) || (!memchr(s.p, ' ', (size_t)s.n) && s.n < 40)))
-            return *rule = "whole", s;
+    int sym = m->n_sym;
+    struct node *x = math_parse(m, s, &plain);
+    m->n_sym = sym;
+    int reads = x && (x->kind != N_TEXT || only_digits(s) || (!memchr(s.p, ' ', (size_t)s.n) && s.n < 40));
+    return reads ? s : (struct str){NULL, 0};
+}
+
+static struct str by_rule(struct math_checker *m, int which, struct str s, const struct math_opts *o, const char **rule)
+{
+    switch (which) {
+    case MATH_RULE_BOX: *rule = "box"; return boxes(m, s, o->all_boxes);
+    case MATH_RULE_TAG: *rule = "tag"; return tagged(s);
+    case MATH_RULE_HASHES: *rule = "hashes"; return hashes(s);
+    case MATH_RULE_PHRASE: *rule = "phrase"; return by_phrase(m, s);
+    case MATH_RULE_WHOLE: *rule = "whole"; return whole(m, s);
+    default: return last_thing(s, rule);
     }
-    if ((r = last_thing(s, rule)).n)
+}
+
+struct str math_find(struct math_checker *m, struct str text, const struct math_opts *o, const char **rule)
+{
+    struct str s = without_thoughts(m, text), r;
+    math_spend(m, s.n / 64);
+    if (o->strict_box) {
+        r = by_rule(m, MATH_RULE_BOX, s, o, rule);
+        *rule = r.n ? *rule : "none";
         return r;
-    *rule = s.n ? "whole" : "none";
-    return s.n < 2000 ? s : (struct str){NULL, 0};
+    }
+    for (int i = 0; i < MATH_RULE_N - 1; i++) {
+        int which = o->rules[0] ? o->rules[i] : i + 1;
+        if (!which)
+            break;
+        if (which != MATH_RULE_BOX)
+            s = str_trim(s);
+        if ((r = by_rule(m, which, s, o, rule)).n)
+            return r;
+    }
+    *rule = s.n && !o->rules[0] ? "whole" : "none";
+    return s.n < 2000 && !o->rules[0] ? s : (struct str){NULL, 0};
 }
 
 /* "I would say C, not A": the first capital letter standing alone that is no word ("A", "I" in a sentence). */
-struct str math_choice_in(struct str text, const char **rule)
+struct str math_choice_in(struct math_checker *m, struct str text, const char **rule)
 {
-    struct str s = cut_turns(cut_thinking(text));
+    struct str s = without_thoughts(m, text);
     *rule = "choice";
     for (int64_t i = 0; i < s.n; i++) {
         char c = s.p[i], before = i ? s.p[i - 1] : ' ', after = i + 1 < s.n ? s.p[i + 1] : ' ';

@@ -6,6 +6,7 @@
  *   math_ball.c     complex balls                      math_eval.c   the tree as a ball
  *   math_cmp.c      typed comparison                   math_num.c    equality of two scalar expressions
  *   math.c          the checker                        math_show.c   trees as text
+ *   math_uneval.c   operators left standing            math_opts.c   the switches as text
  */
 #ifndef HONE_REWARDS_MATH_INT_H
 #define HONE_REWARDS_MATH_INT_H
@@ -281,14 +282,15 @@ int math_quantity_eq(struct math_checker *m, struct node *g, struct node *p);   
 int math_relation_eq(struct math_checker *m, struct node *g, struct node *p);      /* at least one is an equation or inequality */
 int math_real_set_eq(struct math_checker *m, struct node *g, struct node *p);      /* -2: one of them is no set of reals */
 int math_is_label(const struct math_checker *m, const struct node *x);
+struct node *math_evaluate(struct math_checker *m, struct node *x);                /* math_uneval.c */
 struct node *math_substitute(struct math_checker *m, struct node *x, int id, struct node *by);
 
 /* math_show.c */
 void math_show(struct math_checker *m, struct sbuf *b, const struct node *x);
 
 /* math_extract.c */
-struct str math_find(struct math_checker *m, struct str text, int strict, const char **rule);
-struct str math_tail(struct str text);
-struct str math_choice_in(struct str text, const char **rule); /* the first choice letter standing alone */
+struct str math_find(struct math_checker *m, struct str text, const struct math_opts *o, const char **rule);
+struct str math_tail(struct math_checker *m, struct str text);
+struct str math_choice_in(struct math_checker *m, struct str text, const char **rule); /* the first choice letter standing alone */
 
 #endif

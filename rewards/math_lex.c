@@ -1,6 +1,5 @@
 /* Strings to tokens. The lexer flattens \text and friends, drops spacing and font commands, reads numbers with every
  * kind of separator, and decides whether a run of letters is a word, a unit, a function or a product of names. */
-#include <ctype.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -198,6 +197,8 @@ static int64_t grouped(const struct lexer *x, int64_t start, int64_t i)
     if (i - start > 3 || (i - start > 1 && at(x, start) == '0'))
         return i;
     char kind = at(x, i);
+    if ((kind == ' ' || kind == '~') && !x->m->o.thousands_space)
+        return i;
     while (at(x, end) == kind && thousands(x, end))
         end += thousands(x, end) + 3;
     if (end == i)

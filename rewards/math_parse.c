@@ -263,7 +263,7 @@ static struct node *name(struct math_checker *m)
         }
     }
     struct tok *p = cur(m);
-    if (s.n == 1 && s.p[0] == 'C' && is(p, T_OPEN, '(') && (p[1].type == T_NUM || p[1].type == T_SYM) && is(p + 2, T_OP, ',') && (p[3].type == T_NUM || p[3].type == T_SYM) && is(p + 4, T_CLOSE, ')')) { /* C(5,2) */
+    if (m->o.comb_notation && s.n == 1 && s.p[0] == 'C' && is(p, T_OPEN, '(') && (p[1].type == T_NUM || p[1].type == T_SYM) && is(p + 2, T_OP, ',') && (p[3].type == T_NUM || p[3].type == T_SYM) && is(p + 4, T_CLOSE, ')')) { /* C(5,2) */
         struct vec v = {0};
         m->at++;
         return arguments(m, &v) ? math_fn2(m, FN_BINOM, v.p[0], v.p[1]) : NULL;

@@ -96,6 +96,8 @@ static int consistent(struct math_checker *m, struct node *x, int last)
 /* The value an equation gives to a label, or NULL. */
 static struct node *value_of(struct math_checker *m, struct node *x)
 {
+    if (x->n > 2 && x->rel[1] != R_APPROX && !m->o.equation_chain)
+        return NULL;
     int last = last_exact(m, x);
     struct node *v = x->kid[last];
     struct rat q;
@@ -192,11 +194,25 @@ static int chains(struct math_checker *m, struct node *g, struct node *p)
     return math_equal(m, g->kid[gl], p->kid[pl]);
 }
 
+/* The prediction with its argument called as the gold calls it: f(t) = t^2 as f(x) = x^2. */
+static struct node *renamed(struct math_checker *m, struct node *g, struct node *p)
+{
+    struct node *a = g->kid[0], *b = p->kid[0];
+    if (a->kind != N_CALL || b->kind != N_CALL || a->id != b->id || a->n != 1 || b->n != 1 || a->kid[0]->kind != N_SYM || b->kid[0]->kind != N_SYM)
+        return p;
+    struct node *q = math_substitute(m, p, b->kid[0]->id, a->kid[0]);
+    q->rel = p->rel;
+    return q;
+}
+
 static int both_equations(struct math_checker *m, struct node *g, struct node *p)
 {
     int gl = math_is_label(m, g->kid[0]), pl = math_is_label(m, p->kid[0]);
+    int named = m->o.function_name && (functional(g->kid[0]) || functional(p->kid[0])); /* y = ... and f(x) = ... */
+    if (m->o.dummy_variable)
+        p = renamed(m, g, p);
     if (all_constant(g) || all_constant(p) || g->n > 2 || p->n > 2) {
-        if (gl && pl && !same_label(m, g->kid[0], p->kid[0]) && !functional(g->kid[0]) && !functional(p->kid[0])) {
+        if (gl && pl && !same_label(m, g->kid[0], p->kid[0]) && !named) {
             math_why(m, "values for different names");
             return 0;
         }
@@ -204,11 +220,11 @@ static int both_equations(struct math_checker *m, struct node *g, struct node *p
     }
     if (gl && pl) {
         struct node *gv = g->kid[1], *pv = p->kid[1];
-        if (same_label(m, g->kid[0], p->kid[0]) || functional(g->kid[0]) || functional(p->kid[0])) {
+        if (same_label(m, g->kid[0], p->kid[0]) || named) {
             int r = math_equal(m, gv, pv);
             if (r == 1 || (constant(gv) && constant(pv)))
                 return r;
-        } else if (constant(gv) && constant(pv)) {
+        } else if ((constant(gv) && constant(pv)) || (!m->o.function_name && (functional(g->kid[0]) || functional(p->kid[0])))) {
             math_why(m, "values for different names");
             return 0;
         }
@@ -267,6 +283,10 @@ int math_relation_eq(struct math_checker *m, struct node *g, struct node *p)
     if (ge && p->kind != N_REL) {
         if (!m->o.label_optional || (!math_is_label(m, g->kid[0]) && !(g->n > 2 || g->rel[0] == R_APPROX || (constant(g->kid[0]) && constant(g->kid[g->n - 1])) || math_has(g->kid[0], N_CALL)))) {
             math_why(m, "the gold is an equation, the prediction is none");
+            return 0;
+        }
+        if (g->n > 2 && g->rel[1] != R_APPROX && !m->o.equation_chain) {
+            math_why(m, "the gold is a chain of equations (policy equation_chain)");
             return 0;
         }
         return math_equal(m, g->kid[last_exact(m, g)], p);

@@ -282,6 +282,19 @@ static struct node *letters_as_units(struct math_checker *m, struct node *x)
     return found ? y : NULL;
 }
 
+/* 0.75 for 75 or 75 for 0.75. */
+static int hundredfold(struct math_checker *m, struct node *g, struct node *p)
+{
+    const char *why = m->why;
+    struct node *h = math_num(m, 100);
+    if (math_scalar_eq(m, math_wrap(m, N_MUL, h, g), p) == 1 || math_scalar_eq(m, math_wrap(m, N_MUL, h, p), g) == 1) {
+        math_why(m, "equal but for a factor of 100 (policy percent_x100)");
+        return 1;
+    }
+    m->why = why;
+    return 0;
+}
+
 int math_quantity_eq(struct math_checker *m, struct node *gold, struct node *pred)
 {
     struct quantity g, p;
@@ -292,8 +305,12 @@ int math_quantity_eq(struct math_checker *m, struct node *gold, struct node *pre
         struct node *u = letters_as_units(m, gold);
         gold = u ? u : gold;
     }
-    if (!split(m, gold, &g) || !split(m, pred, &p) || (!g.has_unit && !p.has_unit && !g.percent && !p.percent))
-        return value_eq(m, gold, pred);
+    if (!split(m, gold, &g) || !split(m, pred, &p) || (!g.has_unit && !p.has_unit && !g.percent && !p.percent)) {
+        int r = value_eq(m, gold, pred);
+        if (r == 0 && m->o.percent_x100 && hundredfold(m, gold, pred))
+            return 1;
+        return r;
+    }
     if (g.percent || p.percent)
         return percent_eq(m, &g, &p);
     if (g.has_unit != p.has_unit) {
@@ -329,6 +346,10 @@ int math_quantity_eq(struct math_checker *m, struct node *gold, struct node *pre
     }
     if (rat_eq(&g.size, &p.size))
         return value_eq(m, g.value, p.value);
+    if (!m->o.unit_convert) {
+        math_why(m, "another unit of the same kind (policy unit_convert)");
+        return 0;
+    }
     int r = value_eq(m, scaled(m, &g, g.size), scaled(m, &p, p.size));
     if (r == 0)
         math_why(m, "quantities differ after conversion to one unit");

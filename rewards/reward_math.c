@@ -1,5 +1,6 @@
 /* math: the verifier of rewards/math.h. One checker per thread, made when the thread first needs it. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/par.h"
 #include "rewards/kind.h"
@@ -28,6 +29,10 @@ static err_code math_open_reward(const struct cfg *c, void **self, struct err *e
     m->gold_form = cfg_index(c, "reward.gold_form") ? MATH_RESPONSE : MATH_ANSWER;
     m->opts = MATH_OPTS_DEFAULT;
     m->opts.strict_box = c->reward.strict_box != 0;
+    if (math_opts_set(&m->opts, str_of(c->reward.math_policy), e) != ERR_OK) {
+        free(m);
+        return err_ctx(e, "reward.math_policy");
+    }
     *self = m;
     return ERR_OK;
 }
@@ -48,6 +53,7 @@ static void math_score(void *self, int worker, const struct reward_request *q, s
         struct math_opts loose = m->opts;
         const char *rule;
         loose.strict_box = 0;
+        memset(loose.rules, 0, sizeof loose.rules);
         ask.gold = str_dup(mem, math_extract(m->checker[worker], q->gold, &loose, &rule));
         ask.gold_form = MATH_ANSWER;
     }

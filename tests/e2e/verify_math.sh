@@ -27,3 +27,15 @@ for l in de_DE.UTF-8 tr_TR.UTF-8 C; do
     cmp "$t/out" "$t/again" || { echo "the locale $l changes the answer"; exit 1; }
 done
 echo '{"gold":"25\\%","pred":"25"}' | "$HONE" verify math --no-percent_loose --explain | grep -q '"outcome":"wrong".*"work":' || { echo "a policy switch does nothing"; exit 1; }
+
+# the list of policies: in the help, and in the docs as the table made of it
+"$HONE" verify math --help | sed -nE 's/^  --([a-z_0-9]+) +policy \(([01])\): (.*)$/| `\1` | \2 | \3 |/p' | sed 's/| 1 |/| on |/; s/| 0 |/| off |/' > "$t/table"
+[ "$(wc -l < "$t/table")" -ge 30 ] || { echo "the help lists no policies"; exit 1; }
+docs=docs/math-verifier.md
+sed -n '/^| switch | default | meaning |/,/^$/p' "$docs" | tail -n +3 | grep . > "$t/docs"
+diff "$t/docs" "$t/table" || { echo "the table of policies in $docs is not the one of hone verify math --help"; exit 1; }
+printf '{"gold":"7","pred":"\\\\boxed{5}. The answer is 7."}\n' | sed 's/}$/,"form":"response"}/' > "$t/order"
+"$HONE" verify math --rules 'phrase>box' < "$t/order" | grep -q '"outcome":"right".*"rule":"phrase"' || { echo "--rules changes nothing"; exit 1; }
+rc=0
+"$HONE" verify math --rules 'phrase>poem' < "$t/order" > /dev/null 2> "$t/err" || rc=$?
+[ $rc -eq 2 ] && grep -q "'poem' is none of" "$t/err" || { echo "an unknown rule is taken"; cat "$t/err"; exit 1; }

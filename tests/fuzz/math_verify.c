@@ -24,6 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     o.rounded_coarse = bits >> 3 & 1;
     o.decimal_comma = bits >> 4 & 1;
     o.list_unordered = !(bits >> 5 & 1);
+    o.unevaluated = o.percent_x100 = o.dummy_variable = bits >> 6 & 1;
+    o.unreduced = o.function_name = o.equation_chain = o.all_boxes = !(bits >> 7 & 1);
     struct math_question q = {.gold = gold, .pred = pred, .gold_form = bits & 1, .pred_form = bits >> 1 & 1, .explain = 1};
     math_check(m, &q, &o, &r);
     enum math_outcome first = r.outcome;

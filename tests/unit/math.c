@@ -84,34 +84,137 @@ static void test_outcomes(void **state)
     math_close(m);
 }
 
+/* For each policy an answer that is right exactly when it is on (or, for what makes the verifier stricter, off). */
 static void test_policies(void **state)
 {
     (void)state;
     static const struct {
-        const char *gold, *pred;
-        struct math_opts off;
+        const char *policy, *gold, *pred;
+        int right_when;
+        enum math_form form;
     } cases[] = {
-        {"25\\%", "25", {.percent_loose = 1}}, {"\\sqrt2", "1.41421356", {.rounded = 1}}, {"[0,1)", "0\\le x<1", {.interval_inequality = 1}}, {"5\\text{ m}", "5", {.unit_optional = 1}}, {"1,2", "2,1", {.list_unordered = 1}},
-        {"\\{1,2\\}", "\\{1,2,2\\}", {.set_duplicates = 1}}, {"5", "x=5", {.label_optional = 1}}, {"\\begin{pmatrix}1\\\\2\\end{pmatrix}", "(1,2)", {.vector_row = 1}}, {"\\pi/4", "45^\\circ", {.degree_radian = 1}},
-        {"x^2+C", "x^2", {.integration_constant = 1}}, {"7\\pmod{12}", "7", {.modular = 1}}, {"5", "\\text{five}", {.word_numbers = 1}},
+        {"percent_loose", "25\\%", "25", 1, 0},
+        {"percent_loose", "40", "40\\%", 1, 0},
+        {"rounded", "\\sqrt2", "1.41421356", 1, 0},
+        {"rounded_coarse", "\\pi", "3.14", 1, 0},
+        {"rounded_coarse", "3.14", "3.14159", 1, 0},
+        {"interval_inequality", "[0,1)", "0\\le x<1", 1, 0},
+        {"interval_inequality", "x>3", "(3,\\infty)", 1, 0},
+        {"unit_optional", "5\\text{ m}", "5", 1, 0},
+        {"unit_optional", "5", "5 m", 1, 0},
+        {"list_unordered", "1,2", "2,1", 1, 0},
+        {"set_duplicates", "\\{1,2\\}", "\\{1,2,2\\}", 1, 0},
+        {"set_vs_tuple", "(1,3)", "\\{3,1\\}", 1, 0},
+        {"label_optional", "5", "x=5", 1, 0},
+        {"label_optional", "x=5", "5", 1, 0},
+        {"vector_row", "\\begin{pmatrix}1\\\\2\\end{pmatrix}", "(1,2)", 1, 0},
+        {"degree_radian", "\\pi/4", "45^\\circ", 1, 0},
+        {"integration_constant", "x^2+C", "x^2", 1, 0},
+        {"parametric", "\\frac{\\pi}{4}+k\\pi, k\\in\\mathbb{Z}", "\\frac{\\pi}{4}+n\\pi, n\\in\\mathbb{Z}", 1, 0},
+        {"modular", "7\\pmod{12}", "7", 1, 0},
+        {"approx_tail", "\\frac13", "\\frac13 \\approx 0.33", 1, 0},
+        {"word_numbers", "5", "\\text{five}", 1, 0},
+        {"decimal_comma", "2.74", "2,74", 1, 0},
+        {"percent_x100", "0.75", "75", 1, 0},
+        {"percent_x100", "75", "0.75", 1, 0},
+        {"unit_convert", "5\\text{ m}", "500\\text{ cm}", 1, 0},
+        {"unreduced", "\\frac34", "\\frac68", 1, 0},
+        {"unreduced", "3/4", "6/8", 1, 0},
+        {"comb_notation", "10", "C_5^2", 1, 0},
+        {"comb_notation", "10", "C(5,2)", 1, 0},
+        {"clock_24h", "3:45\\text{ p.m.}", "15:45", 1, 0},
+        {"function_name", "y=2x+1", "f(x)=2x+1", 1, 0},
+        {"dummy_variable", "f(x)=x^2", "f(t)=t^2", 1, 0},
+        {"empty_words", "\\emptyset", "\\text{no solution}", 1, 0},
+        {"thousands_space", "1234", "1 234", 1, 0},
+        {"equation_chain", "\\frac23", "x=\\frac46=\\frac23", 1, 0},
+        {"equation_chain", "x=\\frac46=\\frac23", "\\frac23", 1, 0},
+        {"all_boxes", "1,2", "\\boxed{1} and \\boxed{2}", 1, MATH_RESPONSE},
+        {"all_boxes", "2", "\\boxed{1} and \\boxed{2}", 0, MATH_RESPONSE},
+        {"think_boxes", "4", "<think>\\boxed{4}</think>", 1, MATH_RESPONSE},
+        {"strict_box", "4", "The answer is 4.", 0, MATH_RESPONSE},
+        {"unevaluated", "5050", "\\sum_{k=1}^{100}k", 1, 0},
+        {"unevaluated", "3628800", "\\prod_{i=1}^{10}i", 1, 0},
+        {"unevaluated", "6", "\\gcd(12,18)", 1, 0},
+        {"unevaluated", "36", "\\operatorname{lcm}(12,18)", 1, 0},
+        {"unevaluated", "-2", "\\begin{vmatrix}1&2\\\\3&4\\end{vmatrix}", 1, 0},
     };
     struct math_checker *m = math_open();
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct math_question q = {.gold = str_of(cases[i].gold), .pred = str_of(cases[i].pred)};
-        struct math_opts o = MATH_OPTS_DEFAULT, off = MATH_OPTS_DEFAULT;
-        struct math_result r;
-#define X(name, def, meaning) off.name &= !cases[i].off.name;
-        MATH_POLICY_LIST(X)
-#undef X
-        math_check(m, &q, &o, &r);
-        if (r.outcome != MATH_RIGHT)
-            print_message("with the policy: '%s' '%s'\n", cases[i].gold, cases[i].pred);
-        assert_int_equal(r.outcome, MATH_RIGHT);
-        math_check(m, &q, &off, &r);
-        if (r.outcome == MATH_RIGHT)
-            print_message("without the policy: '%s' '%s'\n", cases[i].gold, cases[i].pred);
-        assert_int_not_equal(r.outcome, MATH_RIGHT);
+    struct err e = {0};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int on = 0; on < 2; on++) {
+            struct math_question q = {.gold = str_of(cases[i].gold), .pred = str_of(cases[i].pred), .pred_form = cases[i].form};
+            struct math_opts o = MATH_OPTS_DEFAULT;
+            struct math_result r;
+            char word[64];
+            snprintf(word, sizeof word, "%s%s", on ? "" : "no-", cases[i].policy);
+            assert_int_equal(math_opts_set(&o, str_of(word), &e), ERR_OK);
+            math_check(m, &q, &o, &r);
+            if ((r.outcome == MATH_RIGHT) != (on == cases[i].right_when))
+                fail_msg("%s: '%s' for '%s' is %s (%s)", word, cases[i].pred, cases[i].gold, math_outcome_name(r.outcome), r.why);
+        }
+#define X(name, def, meaning)                                                   \
+    {                                                                           \
+        int tested = 0;                                                         \
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)               \
+            tested |= !strcmp(cases[i].policy, #name);                          \
+        if (!tested)                                                            \
+            fail_msg("the policy %s has no case", #name);                       \
     }
+    MATH_POLICY_LIST(X)
+#undef X
+    struct math_opts o = MATH_OPTS_DEFAULT;
+    assert_int_equal(math_opts_set(&o, STR("no-rounded, set_vs_tuple"), &e), ERR_OK);
+    assert_true(!o.rounded && o.set_vs_tuple && o.percent_loose);
+    assert_int_equal(math_opts_set(&o, STR("no-such"), &e), ERR_USAGE);
+    assert_non_null(strstr(e.msg, "'no-such' is no policy"));
+    math_close(m);
+}
+
+/* What no switch changes: an operator that nobody evaluates exactly. */
+static void test_never_evaluated(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {{"\\frac12", "\\int_0^1 x\\,dx"}, {"1", "\\lim_{x\\to0}\\frac{\\sin x}{x}"}, {"2x", "\\frac{d}{dx}x^2"}, {"\\frac{\\pi^2}{6}", "\\sum_{k=1}^{\\infty}\\frac{1}{k^2}"},
+                                           {"5051", "\\sum_{k=1}^{100}k"}, {"7", "\\gcd(12,18)"}, {"0", "\\sum_{k=1}^{100000000}k"}};
+    struct math_checker *m = math_open();
+    struct math_opts o = MATH_OPTS_DEFAULT;
+    o.unevaluated = 1;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct math_question q = {.gold = str_of(cases[i][0]), .pred = str_of(cases[i][1])};
+        struct math_result r;
+        math_check(m, &q, &o, &r);
+        if (r.outcome == MATH_RIGHT)
+            fail_msg("'%s' for '%s': %s", cases[i][1], cases[i][0], r.why);
+    }
+    math_close(m);
+}
+
+/* The order of the rules that find an answer is the caller's. */
+static void test_rules(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *rules, *rule, *answer;
+    } cases[] = {
+        {"", "box", "5"}, {"phrase>box", "phrase", "7"}, {"hashes>box", "hashes", "8"}, {"tag", "none", ""}, {"last", "number", "8"}, {"tag>last>box", "number", "8"}, {"box", "box", "5"},
+    };
+    static const char text[] = "So \\boxed{5}. The answer is 7.\n#### 8";
+    struct math_checker *m = math_open();
+    struct err e = {0};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct math_opts o = MATH_OPTS_DEFAULT;
+        const char *rule;
+        assert_int_equal(math_opts_rules(&o, str_of(cases[i].rules), &e), ERR_OK);
+        struct str s = math_extract(m, str_of(text), &o, &rule);
+        if (strcmp(rule, cases[i].rule) || !str_eq(s, str_of(cases[i].answer)))
+            fail_msg("rules '%s': %s '%.*s'", cases[i].rules, rule, STR_ARG(s));
+    }
+    struct math_opts o = MATH_OPTS_DEFAULT;
+    assert_int_equal(math_opts_set(&o, STR("rules=phrase>box,no-rounded"), &e), ERR_OK);
+    assert_true(o.rules[0] == MATH_RULE_PHRASE && o.rules[1] == MATH_RULE_BOX && !o.rules[2] && !o.rounded);
+    assert_int_equal(math_opts_rules(&o, STR("box>bax"), &e), ERR_USAGE);
+    assert_int_equal(math_opts_rules(&o, STR("box>box"), &e), ERR_USAGE);
     math_close(m);
 }
 
@@ -172,7 +275,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_right), cmocka_unit_test(test_wrong), cmocka_unit_test(test_extraction), cmocka_unit_test(test_outcomes),
-        cmocka_unit_test(test_policies), cmocka_unit_test(test_hostile), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_policies), cmocka_unit_test(test_never_evaluated), cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_hostile), cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
