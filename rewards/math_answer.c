@@ -329,6 +329,20 @@ static int edge(char c)
     return c == ' ' || (c >= '\t' && c <= '\r') || c == '*' || c == '`' || c == '"';
 }
 
+/* \( ... \) as a whole, and no other formula inside. */
+static int wrapped(struct str s, char open, char close)
+{
+    if (s.n < 5 || s.p[0] != '\\' || s.p[1] != open || s.p[s.n - 2] != '\\' || s.p[s.n - 1] != close || s.p[s.n - 3] == '\\')
+        return 0;
+    for (int64_t i = 2; i + 3 < s.n; i++)
+        if (s.p[i] == '\\') {
+            if (s.p[i + 1] == open || s.p[i + 1] == close)
+                return 0;
+            i++;
+        }
+    return 1;
+}
+
 /* White space, emphasis, closing punctuation and dangling backslashes at the ends. */
 static struct str strip(struct str s)
 {
@@ -356,6 +370,8 @@ static struct str strip(struct str s)
                     s.n--;
             }
         }
+        if (wrapped(s, '(', ')') || wrapped(s, '[', ']'))
+            s = str_sub(s, 2, s.n - 2);
         if (s.n == n)
             return s;
     }

@@ -1,6 +1,5 @@
 #!/bin/bash
-# Catches: the math verifier losing accuracy, a gold that is not equal to itself or to a rewriting of itself, and a
-# mutated gold that still counts as right. Needs the large shared cases and python3.
+# Catches: the math verifier losing accuracy on labelled pairs and responses, and hostile input that is not refused. Needs the large shared cases and python3.
 set -eu
 [ -n "${HONE_CASES:-}" ] && [ -e "$HONE_CASES/math_shared.jsonl" ] || { echo "skip: no shared cases (HONE_CASES)"; exit 77; }
 command -v python3 > /dev/null && command -v zstd > /dev/null || { echo "skip: no python3 or zstd"; exit 77; }
