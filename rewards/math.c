@@ -136,6 +136,12 @@ static int holds_box(struct str s)
 /* "C", "(C)", "C) 42", "(C) Cecile", "C. 42": the letter, or 0. */
 static char choice_letter(const struct math_checker *m, const struct node *x, struct str plain)
 {
+    static const char *const named[] = {"option ", "choice ", "answer ", "case "};
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++)
+        if (str_starts(plain, str_of(named[i])) && plain.n == (int64_t)strlen(named[i]) + 1 && plain.p[plain.n - 1] >= 'A' && plain.p[plain.n - 1] <= 'H')
+            return plain.p[plain.n - 1];
+    if (plain.n == 2 && plain.p[0] >= 'a' && plain.p[0] <= 'h' && plain.p[1] == ')')
+        return (char)(plain.p[0] & ~32);
     if (x->kind == N_SYM) {
         struct str s = m->sym[x->id].name;
         return s.n == 1 && ((s.p[0] >= 'A' && s.p[0] <= 'Z') || (x->flags & (F_TEXT | F_PAREN))) ? (char)(s.p[0] & ~32) : 0;
@@ -183,6 +189,11 @@ static enum math_outcome decide(struct math_checker *m, struct side *g, struct s
     if (gc && gc == choice_letter(m, p->x, p->plain)) {
         math_why(m, "the same choice");
         return MATH_RIGHT;
+    }
+    int date = math_same_date(g->plain, p->plain);
+    if (date >= 0) {
+        math_why(m, date ? "the same date" : "dates differ");
+        return date ? MATH_RIGHT : MATH_WRONG;
     }
     if ((g->x->kind == N_TEXT) != (p->x->kind == N_TEXT)) { /* one side did not parse: the other one's tokens as text */
         struct node *t = math_node(m, N_TEXT, 0);

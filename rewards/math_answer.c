@@ -121,7 +121,7 @@ static int noun_token(const struct tok *t)
 {
     if (t->type == T_WORD) {
         int c = t->id & 255;
-        return c == W_OTHER || c == W_OF || c == W_SQUARE || c == W_CUBIC || c == W_PER || c == W_ARTICLE || c == W_IN;
+        return c == W_OTHER || c == W_OF || c == W_SQUARE || c == W_CUBIC || c == W_PER || c == W_ARTICLE || c == W_IN || c == W_PART;
     }
     return t->type == T_UNIT || (t->type == T_SYM && t->text) || (t->type == T_SYM && t->s.n > 1);
 }
@@ -381,14 +381,19 @@ static const struct {
     const char *text;
     uint8_t id;
 } sayings[] = {
-    {"no solution", C_EMPTY}, {"no solutions", C_EMPTY}, {"none", C_EMPTY}, {"empty set", C_EMPTY}, {"no real solution", C_EMPTY}, {"no real solutions", C_EMPTY},
+    {"no solution", C_EMPTY}, {"no solutions", C_EMPTY}, {"none", C_EMPTY}, {"empty set", C_EMPTY}, {"no real solution", C_EMPTY}, {"no such number", C_EMPTY}, {"no such numbers", C_EMPTY}, {"no such number exists", C_EMPTY}, {"no answer", C_EMPTY}, {"no real solutions", C_EMPTY},
     {"null set", C_EMPTY}, {"all real numbers", C_REALS}, {"all reals", C_REALS}, {"any real number", C_REALS}, {"all real x", C_REALS}, {"real numbers", C_REALS},
     {"does not exist", C_DNE}, {"doesn't exist", C_DNE}, {"undefined", C_DNE}, {"not defined", C_DNE}, {"positive infinity", C_INF}, {"infinity", C_INF},
 };
 
 static struct node *as_text(struct math_checker *m, struct str s)
 {
+    static const char *const openings[] = {"there is ", "there are ", "it has ", "the equation has ", "it ", "the limit ", "the answer is "};
     struct node *x;
+    struct str whole = s;
+    for (size_t i = 0; i < sizeof openings / sizeof *openings; i++)
+        if (str_starts(s, str_of(openings[i])))
+            s = str_sub(s, (int64_t)strlen(openings[i]), s.n);
     for (size_t i = 0; i < sizeof sayings / sizeof *sayings; i++)
         if (str_eq(s, str_of(sayings[i].text))) {
             x = math_node(m, N_CONST, 0);
@@ -397,7 +402,7 @@ static struct node *as_text(struct math_checker *m, struct str s)
             return x;
         }
     x = math_node(m, N_TEXT, 0);
-    x->s = s;
+    x->s = whole;
     return x;
 }
 

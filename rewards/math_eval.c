@@ -216,6 +216,10 @@ static struct cball c_root(struct eval *ev, const struct cball *a, int64_t k)
 static LEAF void pow_rat(struct eval *ev, const struct rat *q, struct cball *v)
 {
     int64_t k, num, den;
+    if (!q->sign && is_real(v) && ball_is_zero(&v->re)) { /* 0^0 */
+        *v = unknown();
+        return;
+    }
     if (rat_i64(q, &k) && k < 4096 && k > -4096) {
         *v = c_int_pow(ev, *v, k);
         return;

@@ -294,6 +294,12 @@ static int64_t piece(struct str s, int64_t i, int started)
     return 0;
 }
 
+/* "not 5" */
+static int denied(struct str s, int64_t b)
+{
+    return has(s, b - 4, "not ") || has(s, b - 5, "not $") || has(s, b - 4, "n't ");
+}
+
 /* The first (or last) run of formula pieces that holds a digit, from `from` on. */
 static struct str run(struct str s, int64_t from, int last)
 {
@@ -328,7 +334,7 @@ static struct str run(struct str s, int64_t from, int last)
             e--;
         while (b < e && strchr(" ,:.*)]}=$", s.p[b]) && !(s.p[b] == '.' && b + 1 < e && digit(s.p[b + 1])))
             b++;
-        if (digits) {
+        if (digits && !denied(s, b)) {
             found = str_sub(s, b, e);
             if (!last)
                 return found;
@@ -462,7 +468,7 @@ static int64_t behind_phrase(struct str whole)
             if (phrases[k].line_start && i && s.p[i - 1] != '\n' && s.p[i - 1] != ' ')
                 continue;
             int64_t j = behind_link(s, i + w.n, phrases[k].needs_mark);
-            if (j < 0 || blank(str_sub(s, j, s.n)))
+            if (j < 0 || blank(str_sub(s, j, s.n)) || has(s, j, "not "))
                 continue;
             if (j > best)
                 best = j;
@@ -591,6 +597,18 @@ struct str math_find(struct math_checker *m, struct str text, const struct math_
     return s.n < 2000 && !o->rules[0] ? s : (struct str){NULL, 0};
 }
 
+/* "A or B", "A and B", "A/B": the letter at i is one of several. */
+static int alternative(struct str s, int64_t i)
+{
+    static const char *const between[] = {" or ", " and ", "/", " / ", ", or ", ", and "};
+    for (size_t k = 0; k < sizeof between / sizeof *between; k++) {
+        int64_t n = (int64_t)strlen(between[k]), j = i + 1 + n, open = j < s.n && s.p[j] == '(';
+        if (s.p[i] <= 'H' && has(s, i + 1, between[k]) && j + open < s.n && s.p[j + open] >= 'A' && s.p[j + open] <= 'H' && !(j + open + 1 < s.n && alpha(s.p[j + open + 1])))
+            return 1;
+    }
+    return 0;
+}
+
 /* "I would say C, not A": the first capital letter standing alone that is no word ("A", "I" in a sentence). */
 struct str math_choice_in(struct math_checker *m, struct str text, const char **rule)
 {
@@ -600,6 +618,8 @@ struct str math_choice_in(struct math_checker *m, struct str text, const char **
         char c = s.p[i], before = i ? s.p[i - 1] : ' ', after = i + 1 < s.n ? s.p[i + 1] : ' ';
         if (c < 'A' || c > 'Z' || alpha(before) || digit(before) || before == '\\' || alpha(after) || digit(after) || after == '\'' || (before & 0x80) || (after & 0x80))
             continue;
+        if (alternative(s, i))
+            return (struct str){NULL, 0};
         int article = (c == 'A' || c == 'I') && after == ' ' && i + 2 < s.n && s.p[i + 2] >= 'a' && s.p[i + 2] <= 'z';
         if (!article && !strchr("+-*/=^_<>", before) && !strchr("+-*/=^_<>", after))
             return str_sub(s, i, i + 1);

@@ -7,6 +7,7 @@
  *   math_cmp.c      typed comparison                   math_num.c    equality of two scalar expressions
  *   math.c          the checker                        math_show.c   trees as text
  *   math_uneval.c   operators left standing            math_opts.c   the switches as text
+ *   math_date.c     dates in words
  */
 #ifndef HONE_REWARDS_MATH_INT_H
 #define HONE_REWARDS_MATH_INT_H
@@ -139,7 +140,7 @@ enum cnst {
 
 enum word_class {
     W_OTHER, W_AND, W_OR, W_STOP, W_ARTICLE, W_NUMBER, W_SCALE, W_PERCENT, W_AM, W_PM, W_SQUARE, W_CUBIC, W_PER,
-    W_NONE, W_ALLREAL, W_IF, W_IN, W_FROM, W_TO, W_YES, W_OF, W_IS, W_DEGREE,
+    W_NONE, W_ALLREAL, W_IF, W_IN, W_FROM, W_TO, W_YES, W_OF, W_IS, W_DEGREE, W_PART,
 };
 
 /* ---- the checker ---- */
@@ -284,6 +285,9 @@ int math_real_set_eq(struct math_checker *m, struct node *g, struct node *p);   
 int math_is_label(const struct math_checker *m, const struct node *x);
 struct node *math_evaluate(struct math_checker *m, struct node *x);                /* math_uneval.c */
 struct node *math_substitute(struct math_checker *m, struct node *x, int id, struct node *by);
+
+/* math_date.c: 1 the same date, 0 another one, -1: one of them is no date */
+int math_same_date(struct str a, struct str b);
 
 /* math_show.c */
 void math_show(struct math_checker *m, struct sbuf *b, const struct node *x);

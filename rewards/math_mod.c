@@ -184,8 +184,10 @@ struct fp2 math_mod(struct math_checker *m, const struct node *x, struct mod_inf
         return mul2(r, inv2(t, info));
     case N_POW: {
         r = math_mod(m, x->kid[0], info);
-        if (math_rat(m, x->kid[1], &q))
+        if (math_rat(m, x->kid[1], &q)) {
+            info->undefined |= !q.sign && !(r.a | r.b); /* 0^0 */
             return power(m, r, &q, info);
+        }
         struct fp2 v[2] = {r, math_mod(m, x->kid[1], info)};
         info->opaque = 1;
         return hashed(info, 79, v, 2);

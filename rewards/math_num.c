@@ -411,13 +411,15 @@ int math_proportional(struct math_checker *m, const struct node *a, const struct
 
 int math_rounds_to(struct math_checker *m, const struct node *x, const struct node *d)
 {
-    struct rat ulp, ten = rat_of(10), lo, hi;
-    if (!rat_pow(m, &ulp, &ten, -(int64_t)(d->prec < 0 ? 0 : d->prec)))
+    struct rat ulp, half, two = rat_of(2), ten = rat_of(10), lo, hi;
+    if (!rat_pow(m, &ulp, &ten, -(int64_t)(d->prec < 0 ? 0 : d->prec)) || !rat_div(m, &half, &ulp, &two))
         return 0;
+    const struct rat *below = d->q.sign < 0 ? &ulp : &half, *above = d->q.sign < 0 ? &half : &ulp; /* cut off: towards zero */
     struct node a = {.kind = N_NUM}, b = {.kind = N_NUM};
-    if (!rat_sub(m, &lo, &d->q, &ulp) || !rat_add(m, &hi, &d->q, &ulp))
+    if (!rat_sub(m, &lo, &d->q, below) || !rat_add(m, &hi, &d->q, above))
         return 0;
     a.q = lo;
     b.q = hi;
-    return math_scalar_cmp(m, x, &a) == 1 && math_scalar_cmp(m, x, &b) == -1;
+    int low = math_scalar_cmp(m, x, &a);
+    return (low == 1 || low == 0) && math_scalar_cmp(m, x, &b) == -1;
 }

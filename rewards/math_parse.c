@@ -113,6 +113,24 @@ struct node *math_fn2(struct math_checker *m, int fn, struct node *a, struct nod
 static struct node *power(struct math_checker *m);
 static struct node *atom(struct math_checker *m);
 
+static int ends_value(const struct tok *t)
+{
+    return t->type == T_END || t->type == T_CLOSE || t->type == T_REL || (t->type == T_OP && strchr(",;&R", t->id));
+}
+
+/* How many of the last decimals repeat: 1 in 0.333, 2 in 0.4545; 0: none do. Twice at least, three digits at least. */
+static int repeated_tail(struct str s, int frac)
+{
+    for (int p = 1; p <= 12; p++) {
+        int n = 0;
+        while (n + p < frac && s.p[s.n - 1 - n] == s.p[s.n - 1 - n - p])
+            n++;
+        if (n + p >= 2 * p && n + p >= 3 && !(p == 1 && s.p[s.n - 1] == '0'))
+            return p;
+    }
+    return 0;
+}
+
 /* Spelled digits, point, repeating tail and exponent as one rational. */
 static struct node *number(struct math_checker *m, const struct tok *t)
 {
@@ -132,6 +150,15 @@ static struct node *number(struct math_checker *m, const struct tok *t)
             !rat_sub(m, &x->q, &x->q, &head) || !rat_sub(m, &a, &a, &b) || !rat_div(m, &x->q, &x->q, &a))
             return NULL;
         return x;
+    }
+    if (t->frac > 0 && is(cur(m), T_CMD, K_DOTS) && cur(m) == t + 1 && (ends_value(cur(m) + 1))) { /* 0.4545... */
+        m->at++;
+        int rep = repeated_tail(t->s, t->frac);
+        if (rep) {
+            struct tok r = *t;
+            r.rep = (int16_t)rep;
+            return number(m, &r);
+        }
     }
     int64_t e = (int64_t)t->exp10 - (t->frac > 0 ? t->frac : 0);
     if (e && x->q.sign) {
@@ -433,14 +460,27 @@ static struct node *unit_node(struct math_checker *m, struct str s)
     return x;
 }
 
-/* Words for numbers: "twenty five", "three hundred". */
+static int word_of(const struct tok *t, int cls)
+{
+    return t->type == T_WORD && (t->id & 255) == cls;
+}
+
+/* Words for numbers: "twenty five", "three hundred and five", "two thirds", "half". */
 static struct node *word_number(struct math_checker *m)
 {
     int64_t total = 0, part = 0;
     int seen = 0;
     if (!m->o.word_numbers)
         return NULL;
+    if (word_of(cur(m), W_PART) && cur(m)->id >> 8 == 2 && cur(m)->s.n == 4) {
+        m->at++;
+        return math_wrap(m, N_DIV, math_num(m, 1), math_num(m, 2));
+    }
     for (; cur(m)->type == T_WORD; m->at++) {
+        if (seen && word_of(cur(m), W_AND) && word_of(cur(m) - 1, W_SCALE) && word_of(cur(m) + 1, W_NUMBER))
+            continue;
+        if (part > 1000000 || total > 1000000000000000)
+            return NULL;
         int cls = cur(m)->id & 255, v = cur(m)->id >> 8;
         if (cls == W_NUMBER) {
             if (seen && (part % 10 || (part % 100 && v >= 10)))
@@ -462,12 +502,21 @@ static struct node *word_number(struct math_checker *m)
         if (is(cur(m) + 1, T_OP, '-') && cur(m)[2].type == T_WORD && (cur(m)[2].id & 255) == W_NUMBER)
             m->at++;
     }
-    return seen ? math_num(m, total + part) : NULL;
+    struct node *x = seen ? math_num(m, total + part) : NULL;
+    if (x && word_of(cur(m), W_PART)) {
+        x = math_wrap(m, N_DIV, x, math_num(m, cur(m)->id >> 8));
+        m->at++;
+    }
+    return x;
 }
 
 static int meridiem(struct math_checker *m)
 {
     struct tok *t = cur(m);
+    if (t->type == T_WORD && (str_eq(t->s, STR("noon")) || str_eq(t->s, STR("midnight")))) {
+        m->at++;
+        return str_eq(t->s, STR("noon")) ? 2 : 1;
+    }
     if (t->type == T_WORD && ((t->id & 255) == W_AM || (t->id & 255) == W_PM)) {
         m->at++;
         return (t->id & 255) == W_AM ? 1 : 2;
@@ -487,6 +536,17 @@ static int meridiem_ahead(struct math_checker *m)
     return half;
 }
 
+/* half: 0 not said, 1 a.m., 2 p.m. */
+static struct node *clock_node(struct math_checker *m, int64_t seconds, int half)
+{
+    struct node *x = math_node(m, N_TIME, 0);
+    if (half)
+        seconds = seconds % 43200 + (half == 2 ? 43200 : 0);
+    x->q = rat_of(seconds);
+    x->open = (uint8_t)half;
+    return x;
+}
+
 /* h:mm[:ss] [a.m.|p.m.] as seconds; NULL when the tokens are no clock time. */
 static struct node *clock(struct math_checker *m)
 {
@@ -499,13 +559,7 @@ static struct node *clock(struct math_checker *m)
         str_to_i64(cur(m)[1].s, &s);
         m->at += 2;
     }
-    int half = meridiem(m);
-    if (half)
-        h = h % 12 + (half == 2 ? 12 : 0);
-    struct node *x = math_node(m, N_TIME, 0);
-    x->q = rat_of(h * 3600 + mi * 60 + s);
-    x->open = (uint8_t)half;
-    return x;
+    return clock_node(m, h * 3600 + mi * 60 + s, meridiem(m));
 }
 
 static struct node *atom(struct math_checker *m)
@@ -625,6 +679,11 @@ static struct node *power(struct math_checker *m)
             x = degrees(m, x);
         } else if (x->kind == N_NUM && meridiem_ahead(m)) { /* 9 a.m. */
             int half = meridiem(m);
+            int64_t h;
+            if (rat_i64(&x->q, &h) && h >= 1 && h <= 12 && k == 0) {
+                x = clock_node(m, h * 3600, half);
+                continue;
+            }
             struct node *u = unit_node(m, half == 1 ? STR("a.m.") : STR("p.m."));
             x = u ? math_wrap(m, N_MUL, x, u) : NULL;
         } else if (is(t, T_OP, '%')) {

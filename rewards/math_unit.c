@@ -231,6 +231,10 @@ static int percent_eq(struct math_checker *m, struct quantity *g, struct quantit
     int r = value_eq(m, g->value, p->value);
     if (g->percent && p->percent)
         return r;
+    if ((g->percent ? p : g)->has_unit) {
+        math_why(m, "per cent against another unit");
+        return 0;
+    }
     if (r == 1) {
         if (m->o.percent_loose) {
             math_why(m, "equal up to the per cent sign (policy percent_loose)");
