@@ -246,7 +246,7 @@ static void read_side(struct math_checker *m, struct side *s, enum math_form for
     else if (s->text.n <= MATH_MAX_BYTES && holds_box(s->text))
         s->text = math_find(m, s->text, &loose, rule);
     s->x = s->text.n ? math_parse(m, s->text, &s->plain) : NULL;
-    if (form == MATH_ANSWER && s->x && s->x->kind == N_TEXT && str_find(s->text, STR("nswer is"), 0) >= 0) { /* "the answer is 5" */
+    if (form == MATH_ANSWER && s->x && s->x->kind == N_TEXT && (str_find(s->text, STR("nswer is"), 0) >= 0 || str_find(s->text, STR("nswer:"), 0) >= 0)) { /* "the answer is 5" */
         struct side t = {.text = math_find(m, s->text, &loose, rule)};
         t.x = t.text.n ? math_parse(m, t.text, &t.plain) : NULL;
         if (t.x && t.x->kind != N_TEXT)

@@ -177,6 +177,38 @@ static struct node *bracketed(struct math_checker *m, struct node *x)
     return math_wrap(m, N_WHERE, x, cond);
 }
 
+/* "n is an integer", "any integer n", "all integers k": n in Z; NULL: something else, and the cursor stays. */
+static struct node *integer_condition(struct math_checker *m)
+{
+    static const char *const words[] = {"is", "are", "an", "any", "some", "all", "each", "every", "number", "numbers", "whole", "integer", "integers"};
+    struct tok *t = cur(m), *name = NULL;
+    int integer = 0, n = 0;
+    for (; t[n].type == T_WORD || t[n].type == T_SYM; n++) {
+        size_t k = 0;
+        while (k < sizeof words / sizeof *words && !str_eq(t[n].s, str_of(words[k])))
+            k++;
+        if (k < sizeof words / sizeof *words) {
+            integer |= str_starts(t[n].s, STR("integer"));
+        } else if (t[n].type == T_SYM && t[n].s.n == 1 && !name) {
+            name = &t[n];
+        } else if (!str_eq(t[n].s, STR("a"))) {
+            return NULL;
+        }
+    }
+    int id = name && integer ? math_symbol(m, name->s, 0) : -1;
+    if (id < 0)
+        return NULL;
+    m->at += n;
+    struct node *x = math_node(m, N_SYM, 0), *z = math_node(m, N_CONST, 0);
+    uint8_t *rel = math_new(m, 1);
+    x->id = (int16_t)id;
+    z->fn = C_INTEGERS;
+    rel[0] = R_IN;
+    x = math_wrap(m, N_REL, x, z);
+    x->rel = rel;
+    return x;
+}
+
 static struct node *clause(struct math_checker *m)
 {
     struct node *x = math_relation(m);
@@ -188,9 +220,9 @@ static struct node *clause(struct math_checker *m)
             x = n ? math_wrap(m, N_MOD, x, n) : NULL;
         } else if (t->type == T_OPEN && t->id == '(') {
             x = bracketed(m, x);
-        } else if (word(m, W_IF) && k + 1) {
-            m->at++;
-            struct node *c = math_relation(m);
+        } else if (word(m, W_IF) && (m->at++, 1)) {
+            struct node *c = integer_condition(m);
+            c = c ? c : math_relation(m);
             x = c ? math_wrap(m, N_WHERE, x, c) : NULL;
         } else if (noun_token(t) && has_number(x)) {
             int begin = m->at;

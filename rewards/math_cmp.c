@@ -8,11 +8,22 @@ static int is_interval(const struct node *x)
     return x->kind == N_TUPLE && x->n == 2;
 }
 
+/* x >= 2, x <= -2 */
+static int inequality_list(const struct node *x)
+{
+    if (x->kind != N_LIST || x->n < 2)
+        return 0;
+    for (int i = 0; i < x->n; i++)
+        if (x->kid[i]->kind != N_REL || x->kid[i]->rel[0] == R_EQ || x->kid[i]->rel[0] > R_GE)
+            return 0;
+    return 1;
+}
+
 static int setlike(const struct node *x)
 {
     return is_interval(x) || x->kind == N_SETOP || x->kind == N_AND || x->kind == N_OR || x->kind == N_BUILDER ||
            (x->kind == N_REL && x->rel[0] != R_EQ && x->rel[0] != R_APPROX) || (x->kind == N_CONST && (x->fn == C_EMPTY || x->fn == C_REALS)) || x->kind == N_SET ||
-           (x->kind == N_WHERE && setlike(x->kid[0]));
+           (x->kind == N_WHERE && setlike(x->kid[0])) || inequality_list(x);
 }
 
 int math_ordered(struct math_checker *m, struct node **g, struct node **p, int n)
@@ -445,6 +456,32 @@ static struct node *natural(struct math_checker *m, struct node *x, int *changed
     return y;
 }
 
+static int has_angle(const struct math_checker *m, const struct node *x)
+{
+    if ((x->kind == N_CONST && x->fn == C_PI) || (x->kind == N_UNIT && str_eq(m->sym[x->id].name, STR("deg"))))
+        return 1;
+    for (int i = 0; i < x->n; i++)
+        if (has_angle(m, x->kid[i]))
+            return 1;
+    return 0;
+}
+
+/* The one name in a family of angles, when it is one that stands for a whole number; -1: there is none. */
+static int parameter_name(const struct math_checker *m, const struct node *x)
+{
+    int found = -1;
+    if (!has_angle(m, x))
+        return -1;
+    for (int i = 0; i < m->n_sym; i++)
+        if (uses(x, i)) {
+            struct str s = m->sym[i].name;
+            if (found >= 0 || s.n != 1 || !strchr("klmn", s.p[0]))
+                return -1;
+            found = i;
+        }
+    return found;
+}
+
 /* Second readings of a scalar that did not match. */
 static int other_readings(struct math_checker *m, struct node *g, struct node *p)
 {
@@ -457,6 +494,15 @@ static int other_readings(struct math_checker *m, struct node *g, struct node *p
         c->id = (int16_t)low;
         if (uses(g, low) && !uses(g, up) && uses(p, up) && !uses(p, low) && math_quantity_eq(m, g, math_substitute(m, p, up, c)) == 1)
             return 1;
+    }
+    int gk = parameter_name(m, g), pk = parameter_name(m, p);
+    if (m->o.parametric && gk >= 0 && pk >= 0 && gk != pk && !uses(g, pk)) { /* k pi and n pi */
+        struct node *k = math_node(m, N_SYM, 0);
+        k->id = (int16_t)gk;
+        if (math_quantity_eq(m, g, math_substitute(m, p, pk, k)) == 1) {
+            math_why(m, "equal but for the name of the integer parameter (policy parametric)");
+            return 1;
+        }
     }
     if (math_has(p, N_FN) || math_has(g, N_FN)) {
         struct node *a = natural(m, g, &changed), *b = natural(m, p, &changed);
@@ -567,6 +613,10 @@ static int special(struct math_checker *m, struct node *g, struct node *p)
                     return r;
             }
             return 1;
+        }
+        if (g->kind == N_RATIO && p->kind == N_TIME && !p->open && g->n == 2) { /* 10:15 was read as a time */
+            int64_t s = (int64_t)p->q.n1 * (p->q.sign != 0);
+            return math_scalar_eq(m, math_wrap(m, N_MUL, g->kid[0], math_num(m, s % 3600 / 60)), math_wrap(m, N_MUL, g->kid[1], math_num(m, s / 3600)));
         }
         x = g->kind == N_RATIO ? g : p;
         o = x == g ? p : g;

@@ -94,7 +94,7 @@ const struct unit *math_unit(struct str s)
 {
     char low[16];
     int64_t n = lower_into(low, sizeof low, s);
-    if (!n || (s.n == 1 && strchr("MSH", s.p[0]))) /* M, S, H are no metres, seconds, hours */
+    if (!n || (s.n == 1 && strchr("MSHGknvjw", s.p[0]))) /* M, S, H are no metres, seconds, hours; k, n, v no kelvins, newtons, volts */
         return NULL;
     for (uint32_t h = hash_name(low, n); unit_slot[h]; h = (h + 1) & (HASH - 1))
         if (same(units[unit_slot[h] - 1].name, low, n))

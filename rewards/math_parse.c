@@ -112,6 +112,7 @@ struct node *math_fn2(struct math_checker *m, int fn, struct node *a, struct nod
 
 static struct node *power(struct math_checker *m);
 static struct node *atom(struct math_checker *m);
+static int plain_int(const struct node *x);
 
 static int ends_value(const struct tok *t)
 {
@@ -552,7 +553,7 @@ static struct node *clock(struct math_checker *m)
 {
     struct tok *t = cur(m);
     int64_t h, mi, s = 0;
-    if (!digits_only(t) || t->s.n > 2 || !is(t + 1, T_OP, ':') || !digits_only(t + 2) || t[2].s.n != 2 || !str_to_i64(t->s, &h) || !str_to_i64(t[2].s, &mi) || h > 24 || mi > 59)
+    if (!digits_only(t) || t->s.n > 2 || (m->at && is(t - 1, T_OP, ':')) || !is(t + 1, T_OP, ':') || !digits_only(t + 2) || t[2].s.n != 2 || !str_to_i64(t->s, &h) || !str_to_i64(t[2].s, &mi) || h > 24 || mi > 59)
         return NULL;
     m->at += 3;
     if (is(cur(m), T_OP, ':') && digits_only(cur(m) + 1) && cur(m)[1].s.n == 2) {
@@ -560,6 +561,19 @@ static struct node *clock(struct math_checker *m)
         m->at += 2;
     }
     return clock_node(m, h * 3600 + mi * 60 + s, meridiem(m));
+}
+
+/* ^5C_2, _5C_2, ^5P_2: combinations and arrangements with the upper index in front. */
+static struct node *prescript(struct math_checker *m)
+{
+    m->at++;
+    struct node *n = math_argument(m);
+    struct tok *t = cur(m);
+    if (!n || t->type != T_SYM || t->s.n != 1 || !strchr("CP", t->s.p[0]) || !is(t + 1, T_OP, '_'))
+        return NULL;
+    m->at += 2;
+    struct node *k = math_argument(m), *x = math_fn2(m, FN_BINOM, n, k);
+    return !x || t->s.p[0] == 'C' ? x : math_wrap(m, N_MUL, x, math_fn1(m, FN_FACT, k));
 }
 
 static struct node *atom(struct math_checker *m)
@@ -605,7 +619,12 @@ static struct node *atom(struct math_checker *m)
         return word_number(m);
     case T_OPEN:
         switch (t->id) {
-        case '{': return math_group(m);
+        case '{':
+            if (is(t + 1, T_CLOSE, '}') && (is(t + 2, T_OP, '^') || is(t + 2, T_OP, '_')) && m->o.comb_notation) { /* {}^5C_2 */
+                m->at += 2;
+                return prescript(m);
+            }
+            return math_group(m);
         case 'S': return math_set(m, 'S');
         case '|': return math_bars(m, T_CLOSE, '|');
         case 'f': return math_between(m, FN_FLOOR, 'f');
@@ -614,6 +633,8 @@ static struct node *atom(struct math_checker *m)
         }
     case T_CLOSE: return t->id == ']' ? math_outward(m) : NULL;
     case T_OP:
+        if ((t->id == '^' || t->id == '_') && m->o.comb_notation)
+            return prescript(m);
         if (t->id == '|')
             return math_bars(m, T_OP, '|');
         return t->id == 'V' ? math_bars(m, T_OP, 'V') : NULL;
@@ -769,6 +790,24 @@ static struct node *mixed(struct math_checker *m, struct node *whole)
     return NULL;
 }
 
+/* 33 1/3 %, 22 1/2 degrees */
+static struct node *behind_mixed(struct math_checker *m, struct node *x)
+{
+    struct tok *t = cur(m);
+    int brace = is(t, T_OP, '^') && is(t + 1, T_OPEN, '{') && is(t + 2, T_OP, 'o') && is(t + 3, T_CLOSE, '}');
+    if (is(t, T_OP, '%') || word_of(t, W_PERCENT)) {
+        m->at++;
+        return math_wrap(m, N_PERCENT, x, NULL);
+    }
+    if (brace || (is(t, T_OP, '^') && is(t + 1, T_OP, 'o'))) {
+        m->at += brace ? 4 : 2;
+        return degrees(m, x);
+    }
+    if (accept(m, T_OP, 'o'))
+        return degrees(m, x);
+    return x;
+}
+
 static struct node *signed_power(struct math_checker *m)
 {
     int neg = 0;
@@ -804,9 +843,10 @@ struct node *math_product(struct math_checker *m)
 {
     struct vec v = {0};
     struct node *x = power(m), *mix = x ? mixed(m, x) : NULL;
+    x = mix ? behind_mixed(m, mix) : x;
     if (!x)
         return NULL;
-    math_push(m, &v, mix ? mix : x);
+    math_push(m, &v, x);
     while (!m->over) {
         struct tok *t = cur(m);
         struct node *y;
@@ -873,6 +913,11 @@ struct node *math_product(struct math_checker *m)
     return v.n == 1 ? v.p[0] : math_from(m, N_MUL, &v);
 }
 
+static int is_set(const struct node *x)
+{
+    return x->kind == N_SET || x->kind == N_SETOP || (x->kind == N_CONST && (x->fn == C_REALS || x->fn == C_INTEGERS || x->fn == C_NATURALS || x->fn == C_RATIONALS));
+}
+
 struct node *math_expr(struct math_checker *m)
 {
     if (m->depth > MATH_MAX_DEPTH || m->over)
@@ -905,6 +950,12 @@ struct node *math_expr(struct math_checker *m)
             break;
     }
     m->depth--;
+    if (v.n == 2 && is_set(v.p[0]) && v.p[1]->kind == N_MUL && v.p[1]->n == 2 && v.p[1]->kid[0]->kind == N_NUM && v.p[1]->kid[0]->q.sign < 0 && is_set(v.p[1]->kid[1])) {
+        v.p[1] = v.p[1]->kid[1]; /* R - {2} */
+        struct node *x = math_from(m, N_SETOP, &v);
+        x->fn = 'D';
+        return x;
+    }
     return v.n == 1 ? v.p[0] : math_from(m, N_ADD, &v);
 }
 
@@ -939,6 +990,14 @@ static struct node *set_expr(struct math_checker *m)
     return x;
 }
 
+static int all_ratio(const uint8_t *ops, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (ops[i] != (uint8_t)-2)
+            return 0;
+    return 1;
+}
+
 struct node *math_relation(struct math_checker *m)
 {
     if (m->depth > MATH_MAX_DEPTH)
@@ -946,7 +1005,7 @@ struct node *math_relation(struct math_checker *m)
     m->depth++;
     struct vec v = {0};
     uint8_t *ops = NULL;
-    int n_ops = 0, cap = 0;
+    int n_ops = 0, cap = 0, is_ratio = 0;
     struct node *x = set_expr(m);
     while (x) {
         struct tok *t = cur(m);
@@ -959,7 +1018,8 @@ struct node *math_relation(struct math_checker *m)
             t = cur(m);
         }
         math_push(m, &v, x);
-        int rel = t->type == T_REL ? t->id : is(t, T_OP, ':') && !m->in_set && v.n == 1 ? -2 : -1;
+        int rel = t->type == T_REL ? t->id : (is(t, T_OP, ':') || (word_of(t, W_TO) && plain_int(x) && digits_only(t + 1))) && !m->in_set && (v.n == 1 || is_ratio) ? -2 : -1;
+        is_ratio = rel == -2;
         if (is(t, T_CMD, K_NOT) && t[1].type == T_REL) {
             rel = t[1].id == R_IN ? R_NOTIN : t[1].id == R_EQ ? R_NE : R_OTHER;
             m->at++;
@@ -990,7 +1050,7 @@ struct node *math_relation(struct math_checker *m)
         return x;
     }
     if (ops[0] == (uint8_t)-2)
-        return n_ops == 1 ? math_from(m, N_RATIO, &v) : NULL;
+        return all_ratio(ops, n_ops) ? math_from(m, N_RATIO, &v) : NULL;
     x = math_from(m, N_REL, &v);
     x->rel = ops;
     return x;

@@ -346,6 +346,13 @@ static int read_set(struct math_checker *m, struct node *x, struct rset *s)
             return 1;
         return x->fn == C_REALS ? push(s, p) : 0;
     case N_SETOP: s->explicit_set = 1; return combine(m, x, s, x->fn);
+    case N_LIST: { /* x > 1, x < 5: both; x > 5, x < 1: one of the two */
+        struct rset keep = *s;
+        if (combine(m, x, s, 'N') && tidy(m, s) && s->n)
+            return 1;
+        *s = keep;
+        return combine(m, x, s, 'U');
+    }
     case N_AND: return combine(m, x, s, 'N');
     case N_OR: return combine(m, x, s, 'U');
     case N_REL: return from_relation(m, x, s);
