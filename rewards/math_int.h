@@ -7,7 +7,7 @@
  *   math_cmp.c      typed comparison                   math_num.c    equality of two scalar expressions
  *   math.c          the checker                        math_show.c   trees as text
  *   math_uneval.c   operators left standing            math_opts.c   the switches as text
- *   math_date.c     dates in words
+ *   math_date.c     dates in words                     math_say.c    numbers, times and units in words
  */
 #ifndef HONE_REWARDS_MATH_INT_H
 #define HONE_REWARDS_MATH_INT_H

@@ -173,11 +173,6 @@ static struct node *number(struct math_checker *m, const struct tok *t)
     return x;
 }
 
-static int digits_only(const struct tok *t)
-{
-    return t->type == T_NUM && t->frac < 0 && !t->exp10 && !t->thousands;
-}
-
 /* One argument of \frac and friends: a group, or one digit, or one token. */
 struct node *math_argument(struct math_checker *m)
 {
@@ -451,118 +446,6 @@ static struct node *fraction(struct math_checker *m)
     return math_wrap(m, N_DIV, a, b);
 }
 
-static struct node *unit_node(struct math_checker *m, struct str s)
-{
-    struct node *x = math_node(m, N_UNIT, 0);
-    int id = math_symbol(m, s.n > 1 ? math_lower(m, s) : s, 1);
-    if (id < 0)
-        return NULL;
-    x->id = (int16_t)id;
-    return x;
-}
-
-static int word_of(const struct tok *t, int cls)
-{
-    return t->type == T_WORD && (t->id & 255) == cls;
-}
-
-/* Words for numbers: "twenty five", "three hundred and five", "two thirds", "half". */
-static struct node *word_number(struct math_checker *m)
-{
-    int64_t total = 0, part = 0;
-    int seen = 0;
-    if (!m->o.word_numbers)
-        return NULL;
-    if (word_of(cur(m), W_PART) && cur(m)->id >> 8 == 2 && cur(m)->s.n == 4) {
-        m->at++;
-        return math_wrap(m, N_DIV, math_num(m, 1), math_num(m, 2));
-    }
-    for (; cur(m)->type == T_WORD; m->at++) {
-        if (seen && word_of(cur(m), W_AND) && word_of(cur(m) - 1, W_SCALE) && word_of(cur(m) + 1, W_NUMBER))
-            continue;
-        if (part > 1000000 || total > 1000000000000000)
-            return NULL;
-        int cls = cur(m)->id & 255, v = cur(m)->id >> 8;
-        if (cls == W_NUMBER) {
-            if (seen && (part % 10 || (part % 100 && v >= 10)))
-                return NULL;
-            part += v;
-        } else if (cls == W_SCALE && seen) {
-            int64_t s = 1;
-            for (int i = 0; i < v; i++)
-                s *= 10;
-            part *= s;
-            if (v > 2) {
-                total += part;
-                part = 0;
-            }
-        } else {
-            break;
-        }
-        seen = 1;
-        if (is(cur(m) + 1, T_OP, '-') && cur(m)[2].type == T_WORD && (cur(m)[2].id & 255) == W_NUMBER)
-            m->at++;
-    }
-    struct node *x = seen ? math_num(m, total + part) : NULL;
-    if (x && word_of(cur(m), W_PART)) {
-        x = math_wrap(m, N_DIV, x, math_num(m, cur(m)->id >> 8));
-        m->at++;
-    }
-    return x;
-}
-
-static int meridiem(struct math_checker *m)
-{
-    struct tok *t = cur(m);
-    if (t->type == T_WORD && (str_eq(t->s, STR("noon")) || str_eq(t->s, STR("midnight")))) {
-        m->at++;
-        return str_eq(t->s, STR("noon")) ? 2 : 1;
-    }
-    if (t->type == T_WORD && ((t->id & 255) == W_AM || (t->id & 255) == W_PM)) {
-        m->at++;
-        return (t->id & 255) == W_AM ? 1 : 2;
-    }
-    if (t->type == T_SYM && t->s.n == 1 && strchr("apAP", t->s.p[0]) && is(t + 1, T_OP, '.') && t[2].type == T_SYM && (t[2].s.p[0] | 32) == 'm') {
-        m->at += 3;
-        accept(m, T_OP, '.');
-        return (t->s.p[0] | 32) == 'a' ? 1 : 2;
-    }
-    return 0;
-}
-
-static int meridiem_ahead(struct math_checker *m)
-{
-    int at = m->at, half = meridiem(m);
-    m->at = at;
-    return half;
-}
-
-/* half: 0 not said, 1 a.m., 2 p.m. */
-static struct node *clock_node(struct math_checker *m, int64_t seconds, int half)
-{
-    struct node *x = math_node(m, N_TIME, 0);
-    if (half)
-        seconds = seconds % 43200 + (half == 2 ? 43200 : 0);
-    x->q = rat_of(seconds);
-    x->open = (uint8_t)half;
-    return x;
-}
-
-/* h:mm[:ss] [a.m.|p.m.] as seconds; NULL when the tokens are no clock time. */
-static struct node *clock(struct math_checker *m)
-{
-    struct tok *t = cur(m);
-    int64_t h, mi, s = 0;
-    if (!digits_only(t) || t->s.n > 2 || (m->at && is(t - 1, T_OP, ':')) || !is(t + 1, T_OP, ':') || !digits_only(t + 2) || t[2].s.n != 2 || !str_to_i64(t->s, &h) || !str_to_i64(t[2].s, &mi) || h > 24 || mi > 59)
-        return NULL;
-    m->at += 3;
-    if (is(cur(m), T_OP, ':') && digits_only(cur(m) + 1) && cur(m)[1].s.n == 2) {
-        str_to_i64(cur(m)[1].s, &s);
-        m->at += 2;
-    }
-    return clock_node(m, h * 3600 + mi * 60 + s, meridiem(m));
-}
-
 /* ^5C_2, _5C_2, ^5P_2: combinations and arrangements with the upper index in front. */
 static struct node *prescript(struct math_checker *m)
 {
@@ -582,7 +465,7 @@ static struct node *atom(struct math_checker *m)
     struct node *x;
     switch (t->type) {
     case T_NUM:
-        if ((x = clock(m)))
+        if ((x = math_clock(m)))
             return x;
         m->at++;
         x = number(m, t);
@@ -609,14 +492,14 @@ static struct node *atom(struct math_checker *m)
         x->fn = (uint8_t)t->id;
         return x;
     case T_FN: return function(m);
-    case T_UNIT: m->at++; return unit_node(m, t->s);
+    case T_UNIT: m->at++; return math_unit_node(m, t->s);
     case T_WORD:
         if (((t->id & 255) == W_SQUARE || (t->id & 255) == W_CUBIC) && t[1].type == T_UNIT) {
             m->at += 2;
-            x = unit_node(m, t[1].s);
+            x = math_unit_node(m, t[1].s);
             return x ? math_wrap(m, N_POW, x, math_num(m, (t->id & 255) == W_SQUARE ? 2 : 3)) : NULL;
         }
-        return word_number(m);
+        return math_word_number(m);
     case T_OPEN:
         switch (t->id) {
         case '{':
@@ -657,7 +540,7 @@ static struct node *atom(struct math_checker *m)
 
 static struct node *degrees(struct math_checker *m, struct node *x)
 {
-    struct node *u = unit_node(m, STR("deg"));
+    struct node *u = math_unit_node(m, STR("deg"));
     if (!u)
         return NULL;
     struct node *y = math_wrap(m, N_MUL, x, u);
@@ -698,14 +581,14 @@ static struct node *power(struct math_checker *m)
         } else if (is(t, T_OP, 'o')) {
             m->at++;
             x = degrees(m, x);
-        } else if (x->kind == N_NUM && meridiem_ahead(m)) { /* 9 a.m. */
-            int half = meridiem(m);
+        } else if (x->kind == N_NUM && math_meridiem_ahead(m)) { /* 9 a.m. */
+            int half = math_meridiem(m);
             int64_t h;
             if (rat_i64(&x->q, &h) && h >= 1 && h <= 12 && k == 0) {
-                x = clock_node(m, h * 3600, half);
+                x = math_clock_node(m, h * 3600, half);
                 continue;
             }
-            struct node *u = unit_node(m, half == 1 ? STR("a.m.") : STR("p.m."));
+            struct node *u = math_unit_node(m, half == 1 ? STR("a.m.") : STR("p.m."));
             x = u ? math_wrap(m, N_MUL, x, u) : NULL;
         } else if (is(t, T_OP, '%')) {
             m->at++;
@@ -858,7 +741,7 @@ struct node *math_product(struct math_checker *m)
         } else if (is(t, T_OP, '/') || (t->type == T_WORD && (t->id & 255) == W_PER)) {
             m->at++;
             if (unit_letter(cur(m)) || (v.n && has_unit(v.p[v.n - 1]) && cur(m)->type == T_SYM && cur(m)->s.n == 1 && math_unit(cur(m)->s))) {
-                y = unit_node(m, cur(m)->s);
+                y = math_unit_node(m, cur(m)->s);
                 m->at++;
                 if (y && is(cur(m), T_OP, '^')) {
                     m->at++;
@@ -873,7 +756,7 @@ struct node *math_product(struct math_checker *m)
             m->at++;
             continue;
         } else if (unit_letter(t) && v.n) {
-            y = unit_node(m, t->s);
+            y = math_unit_node(m, t->s);
             m->at++;
             if (y && is(cur(m), T_OP, '^')) {
                 m->at++;

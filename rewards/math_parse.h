@@ -23,6 +23,16 @@ static inline int accept(struct math_checker *m, int type, int id)
     return 1;
 }
 
+static inline int digits_only(const struct tok *t)
+{
+    return t->type == T_NUM && t->frac < 0 && !t->exp10 && !t->thousands;
+}
+
+static inline int word_of(const struct tok *t, int cls)
+{
+    return t->type == T_WORD && (t->id & 255) == cls;
+}
+
 struct node *math_fn1(struct math_checker *m, int fn, struct node *a);
 struct node *math_fn2(struct math_checker *m, int fn, struct node *a, struct node *b);
 struct node *math_sym(struct math_checker *m, struct str name, int text);
@@ -30,6 +40,14 @@ struct str math_join(struct math_checker *m, struct str a, const char *mid, stru
 struct str math_script(struct math_checker *m);        /* a sub- or superscript as text */
 struct node *math_argument(struct math_checker *m);    /* of \frac, ^, ...: a group, one digit, one token */
 struct node *math_product(struct math_checker *m);
+
+/* math_say.c */
+struct node *math_unit_node(struct math_checker *m, struct str s);
+struct node *math_word_number(struct math_checker *m);
+struct node *math_clock(struct math_checker *m);
+struct node *math_clock_node(struct math_checker *m, int64_t seconds, int half); /* half: 0 not said, 1 a.m., 2 p.m. */
+int math_meridiem(struct math_checker *m);       /* reads it */
+int math_meridiem_ahead(struct math_checker *m); /* and does not */
 
 struct node *math_matrix(struct math_checker *m);
 struct node *math_big_operator(struct math_checker *m);

@@ -72,6 +72,22 @@ static void test_extraction(void **state)
     assert_int_equal(bad, 0);
 }
 
+static void test_responses(void **state)
+{
+    (void)state;
+    struct math_checker *m = math_open();
+    int bad = 0;
+    for (size_t i = 0; i < sizeof responses / sizeof *responses; i++) {
+        enum math_outcome o = ask(m, responses[i].gold, responses[i].text, MATH_RESPONSE);
+        if ((o == MATH_RIGHT) != responses[i].right || o == MATH_GOLD_UNPARSABLE || o == MATH_TIMEOUT) {
+            print_message("is %s: '%s' for '%s'\n", math_outcome_name(o), responses[i].text, responses[i].gold);
+            bad++;
+        }
+    }
+    math_close(m);
+    assert_int_equal(bad, 0);
+}
+
 static void test_outcomes(void **state)
 {
     (void)state;
@@ -274,7 +290,7 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_right), cmocka_unit_test(test_wrong), cmocka_unit_test(test_extraction), cmocka_unit_test(test_outcomes),
+        cmocka_unit_test(test_right), cmocka_unit_test(test_wrong), cmocka_unit_test(test_extraction), cmocka_unit_test(test_outcomes), cmocka_unit_test(test_responses),
         cmocka_unit_test(test_policies), cmocka_unit_test(test_never_evaluated), cmocka_unit_test(test_rules),
         cmocka_unit_test(test_hostile), cmocka_unit_test(test_threads),
     };

@@ -115,10 +115,12 @@ static uint64_t seen(struct math_checker *m, struct str gold, struct str pred, e
     return hash64((const char *)&r.work, sizeof r.work, h);
 }
 
-enum { RIGHT_N = sizeof right / sizeof *right, WRONG_N = sizeof wrong / sizeof *wrong, PAIRS = RIGHT_N + WRONG_N };
+enum { RIGHT_N = sizeof right / sizeof *right, WRONG_N = sizeof wrong / sizeof *wrong, RESPONSES_N = sizeof responses / sizeof *responses, PAIRS = RIGHT_N + WRONG_N + RESPONSES_N };
 
 static uint64_t seen_pair(struct math_checker *m, int i)
 {
+    if (i >= RIGHT_N + WRONG_N)
+        return seen(m, str_of(responses[i - RIGHT_N - WRONG_N].gold), str_of(responses[i - RIGHT_N - WRONG_N].text), MATH_RESPONSE);
     const struct pair *p = i < RIGHT_N ? &right[i] : &wrong[i - RIGHT_N];
     return seen(m, str_of(p->gold), str_of(p->pred), i % 3 ? MATH_ANSWER : MATH_RESPONSE);
 }
