@@ -17,6 +17,11 @@ void arena_init(struct arena *a, const char *name, int64_t max_bytes)
     *a = (struct arena){.base = p, .at = p, .end = (char *)p + max_bytes, .name = name};
 }
 
+void arena_large_pages(struct arena *a)
+{
+    madvise(a->base, (size_t)(a->end - a->base), MADV_HUGEPAGE);
+}
+
 void arena_release(struct arena *a)
 {
     if (a->base)

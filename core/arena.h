@@ -29,6 +29,8 @@ struct arena {
 };
 
 void arena_init(struct arena *a, const char *name, int64_t max_bytes);
+/* A hint, before first use: all of it will be used, so the system may give it in large pages (walks over page tables cost bandwidth). */
+void arena_large_pages(struct arena *a);
 void arena_release(struct arena *a);
 void arena_reset(struct arena *a);          /* everything taken from it is dead */
 int64_t arena_used(const struct arena *a);  /* bytes */

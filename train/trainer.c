@@ -58,6 +58,7 @@ err_code train_open(struct train *t, const struct train_opts *opts, const struct
     t->n_grad = n;
     int64_t grads = levels_of(opts->leaves) * n * (int64_t)sizeof(float), blocks = optim_blocks(n);
     arena_init(&t->mem, "trainer", 2 * n * moment_bytes(opts) + grads + (n_params + blocks) * 8 + (1 << 16));
+    arena_large_pages(&t->mem);
     arena_init(&t->io, "checkpoint", 64 << 20);
     t->offset = ARENA_NEW(&t->mem, int64_t, n_params);
     for (int64_t i = 0, at = 0; i < n_params; i++) {
