@@ -124,7 +124,7 @@ static void free_product(void *p)
     struct product *q = p;
     const int64_t k = q->w.k, n = q->w.n;
     float buf[MB * PANEL];
-    kern_cpu_pack_a(&(struct pack_a){.cpu = q->k->cpu, .out = q->a, .a = q->x, .rows = q->m, .k = k, .a_m = k, .a_i = 1});
+    kern_cpu_pack_a(&(struct pack_a){.cpu = q->k->cpu, .out = q->a, .a = q->x, .rows = q->m, .k = k, .a_m = k});
     for (int64_t panel = 0; panel < n / PANEL; panel++)
         for (int64_t row = 0; row < q->m; row += MB) {
             int64_t rows = kern_min(MB, q->m - row);

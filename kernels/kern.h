@@ -18,7 +18,7 @@ struct kern_ops {
 };
 
 /* Scratch by use, so that an op may call another one without sharing memory with it. */
-enum kern_slot { SLOT_A, SLOT_WORK, SLOT_PIECES, SLOT_QUANT, SLOT_GROUP, SLOT_HEAD_X, SLOT_HEAD_DZ, SLOT_HEAD_KEPT, SLOT_STATS, SLOT_JOBS, SLOT_N };
+enum kern_slot { SLOT_A, SLOT_B, SLOT_WORK, SLOT_PIECES, SLOT_QUANT, SLOT_GROUP, SLOT_HEAD_X, SLOT_HEAD_DZ, SLOT_HEAD_KEPT, SLOT_STATS, SLOT_JOBS, SLOT_N };
 
 struct kern {
     const struct kern_ops *ops;

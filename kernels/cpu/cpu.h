@@ -20,7 +20,7 @@ struct gemm {
     const float *sa, *sb, *b_scale;
     int64_t sa_m, sa_i, sb_i, sb_n, b_scale_i;
 };
-/* All of them share k and prec. */
+/* All of them share prec and which of a's strides is 1. */
 void kern_cpu_gemms(struct kern *k, const struct gemm *g, int64_t n);
 
 /* Items (floats, or pairs of bf16) that a reduction of length k has. */
@@ -29,13 +29,13 @@ static inline int64_t items(int64_t k, int bf16)
     return bf16 ? (k + 1) / 2 : k;
 }
 
-/* Copies rows [first, first + rows) of a(m,i) into tiles of TILE rows, reduction outermost inside a tile: [tile][item][TILE].
+/* Copies rows of a, contiguous in the reduction, into tiles of TILE rows, reduction outermost inside a tile: [tile][item][TILE].
  * out has kern_up(rows, TILE) * items(k) words. */
 struct pack_a {
     const struct kern_cpu *cpu;
     uint32_t *out;
     const float *a;
-    int64_t rows, k, a_m, a_i;
+    int64_t rows, k, a_m;
     int bf16, stream; /* stream: past the caches, for other threads */
 };
 void kern_cpu_pack_a(const struct pack_a *p);

@@ -1,16 +1,20 @@
 /* Matrix multiplication: blocking and the split over threads. Only outputs are ever split, never a reduction. */
 #include "kernels/cpu/cpu.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "core/par.h"
 
 enum {
     KC = 512,        /* items of the reduction per block: 128 KiB of a panel, which stays in L2 */
-    MB = 96,         /* rows of one job's results when the panel is packed already */
-    MB_PACK = 960,   /* when the job packs its panel: more rows to share that cost */
-    GROUP = 16 * TILE, /* rows that pack_cols takes at a time */
+    MB = 96,         /* rows of one job: with KC items of the reduction 192 KiB, which stay in L2 beside the panel's */
+    FEW = 2 * MB,    /* rows up to which a job packs its panel of b itself; for more, b is packed once for all jobs */
+    PACK_ITEMS = 32, /* items of the reduction that are packed at a time: whole rows of b are read, not pieces that lie pages apart */
+    GROUP = 16 * TILE, /* rows that pack_items takes at a time */
     A_BYTES = 8 << 20, /* packed rows at a time */
+    JOBS = 8,       /* jobs per thread that a batch is cut into, if it can be */
+    B_BYTES = 64 << 20, /* packed b at a time; a larger one is packed by the jobs */
 };
 
 /* ---- packing rows --------------------------------------------------------------------------- */
@@ -33,32 +37,10 @@ static void pack_tile_rows(const struct pack_a *p, int64_t first, int64_t rows, 
     }
 }
 
-/* Rows contiguous across the reduction: a(., i) is a run of memory; several tiles are filled at a time. */
-static void pack_cols(const struct pack_a *p, int64_t first, int64_t rows, uint32_t *out)
-{
-    enum { STEP = 16 };
-    const int64_t len = items(p->k, p->bf16);
-    uint32_t tmp[STEP][GROUP];
-    for (int64_t i = 0; i < len; i += STEP) {
-        const int64_t n = kern_min(STEP, len - i);
-        const float *src = p->a + (p->bf16 ? 2 * i : i) * p->a_i + first;
-        if (!p->bf16) {
-            p->cpu->tile_cols(out + i * TILE, TILE * len, (const uint32_t *)(const void *)src, p->a_i, rows, n, p->stream);
-            continue;
-        }
-        for (int64_t j = 0; j < n; j++, src += 2 * p->a_i)
-            p->cpu->zip_pairs(tmp[j], src, 2 * (i + j) + 1 < p->k ? src + p->a_i : NULL, rows);
-        p->cpu->tile_cols(out + i * TILE, TILE * len, tmp[0], GROUP, rows, n, p->stream);
-    }
-}
-
 void kern_cpu_pack_a(const struct pack_a *p)
 {
-    const int64_t step = p->a_i == 1 ? TILE : GROUP;
-    for (int64_t first = 0; first < p->rows; first += step) {
-        int64_t rows = kern_min(step, p->rows - first);
-        (p->a_i == 1 ? pack_tile_rows : pack_cols)(p, first, rows, p->out + first * items(p->k, p->bf16));
-    }
+    for (int64_t first = 0; first < p->rows; first += TILE)
+        pack_tile_rows(p, first, kern_min(TILE, p->rows - first), p->out + first * items(p->k, p->bf16));
 }
 
 /* ---- products ------------------------------------------------------------------------------- */
@@ -77,15 +59,16 @@ void kern_cpu_panel_mul(const struct panel_mul *p)
 /* Part of a product whose rows are packed at once. */
 struct piece {
     struct gemm g;       /* pointers moved to the piece's first row, m its rows */
-    const uint32_t *a;
-    int64_t tile0, job0; /* of the batch */
-    int64_t parts, part_rows;
+    const uint32_t *a, *b; /* packed; b NULL: the jobs pack it */
+    int64_t tile0, pack0, job0; /* of the batch; tile0: first tile of rows or block of items */
+    int64_t packs;       /* jobs that pack b */
+    int64_t rows, panels; /* of one job */
 };
 
 struct batch {
     const struct kern_cpu *cpu;
     struct piece *piece;
-    int64_t n, tiles, jobs;
+    int64_t n, tiles, packs, jobs;
     int stream; /* results and packed rows go past the caches: other threads will read them */
     char *work;
 };
@@ -96,12 +79,12 @@ struct room {
     uint32_t *b;
 };
 
-enum { RUNS = KC / (KERN_RUN / 2), ROOM = (MB_PACK + KC + RUNS) * PANEL * 4 };
+enum { RUNS = KC / (KERN_RUN / 2), ROOM = (FEW + KC + RUNS) * PANEL * 4 };
 
 static struct room room_at(char *work, int worker)
 {
     float *base = (float *)(void *)(work + (int64_t)worker * ROOM);
-    return (struct room){.c = base, .b = (uint32_t *)(void *)(base + MB_PACK * PANEL), .sb = base + (MB_PACK + KC) * PANEL};
+    return (struct room){.c = base, .b = (uint32_t *)(void *)(base + FEW * PANEL), .sb = base + (FEW + KC) * PANEL};
 }
 
 static int narrow(const struct gemm *g)
@@ -109,25 +92,26 @@ static int narrow(const struct gemm *g)
     return g->prec != KERN_F32;
 }
 
-static int64_t row_block(const struct gemm *g)
+/* Rows whose results a job has at a time. */
+static int64_t row_block(const struct piece *p)
 {
-    return g->panels ? MB : MB_PACK;
+    return p->b ? MB : FEW;
 }
 
 /* Rows [i, i + n) of the reduction of one panel of b, in the panel's layout. */
-static void pack_b(const struct kern_cpu *cpu, const struct gemm *g, int64_t panel, int64_t i, int64_t n, uint32_t *out)
+static void pack_b(const struct kern_cpu *cpu, const struct gemm *g, int64_t panel, int64_t i, int64_t n, uint32_t *out, int stream)
 {
     const int64_t lanes = kern_min(PANEL, g->n - panel * PANEL), first = narrow(g) ? 2 * i : i;
     const float *src = g->b + first * g->ldb + panel * PANEL;
     if (lanes < PANEL)
         memset(out, 0, (size_t)(n * PANEL) * sizeof *out);
     if (!narrow(g)) {
-        cpu->copy_rows((float *)(void *)out, PANEL, src, g->ldb, n, lanes, 0);
+        cpu->copy_rows((float *)(void *)out, PANEL, src, g->ldb, n, lanes, stream && lanes == PANEL);
         return;
     }
     const int64_t rows = kern_min(2 * n, g->k - first);
     if (!g->b_scale) {
-        cpu->zip_rows(out, src, g->ldb, rows, lanes);
+        cpu->zip_rows(out, src, g->ldb, rows, lanes, stream && lanes == PANEL);
         return;
     }
     for (int64_t r = 0; r < rows; r += 2, src += 2 * g->ldb, out += PANEL) { /* a weight from its master: the values of its pack again */
@@ -135,7 +119,7 @@ static void pack_b(const struct kern_cpu *cpu, const struct gemm *g, int64_t pan
         float q[2][PANEL];
         for (int64_t odd = 0; odd < kern_min(2, rows - r); odd++)
             cpu->fp8_div(q[odd], src + odd * g->ldb, lanes, s);
-        cpu->zip_rows(out, q[0], PANEL, kern_min(2, rows - r), lanes);
+        cpu->zip_rows(out, q[0], PANEL, kern_min(2, rows - r), lanes, stream && lanes == PANEL);
     }
 }
 
@@ -201,12 +185,13 @@ static void multiply(const struct batch *t, const struct piece *p, const struct 
         (g->prec == KERN_BF16 ? t->cpu->strip_bf16 : t->cpu->strip_f32)(&s);
 }
 
-static const struct piece *find(const struct batch *t, int64_t i, int by_tile)
+/* The piece that job i of a kind belongs to; first: where pieces keep their first job of it. */
+static const struct piece *find(const struct batch *t, int64_t i, size_t first)
 {
     int64_t lo = 0, hi = t->n;
     while (hi - lo > 1) {
         int64_t mid = (lo + hi) / 2;
-        if ((by_tile ? t->piece[mid].tile0 : t->piece[mid].job0) <= i)
+        if (*(const int64_t *)(const void *)((const char *)&t->piece[mid] + first) <= i)
             lo = mid;
         else
             hi = mid;
@@ -214,100 +199,176 @@ static const struct piece *find(const struct batch *t, int64_t i, int by_tile)
     return &t->piece[lo];
 }
 
-/* A job is a panel of outputs and a part of the rows of one piece. */
+/* A job is p->rows rows and p->panels panels of outputs of one piece. */
 static void gemm_jobs(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const struct batch *t = ctx;
     const struct room room = room_at(t->work, worker);
     for (int64_t job = begin; job < end; job++) {
-        const struct piece *p = find(t, job, 0);
+        const struct piece *p = find(t, job, offsetof(struct piece, job0));
         const struct gemm *g = &p->g;
-        const int64_t len = items(g->k, narrow(g)), panel = (job - p->job0) / p->parts;
-        int64_t row = (job - p->job0) % p->parts * p->part_rows, stop = kern_min(row + p->part_rows, g->m), rows;
+        const int64_t len = items(g->k, narrow(g)), across = kern_parts(kern_parts(g->n, PANEL), p->panels), at = job - p->job0;
+        const int64_t first = at % across * p->panels, last = kern_min(first + p->panels, kern_parts(g->n, PANEL));
+        int64_t row = at / across * p->rows, stop = kern_min(row + p->rows, g->m), rows;
         for (; row < stop; row += rows) {
-            rows = kern_min(row_block(g), stop - row);
-            load_c(t, g, row, rows, panel, room.c);
-            for (int64_t i = 0; i < len; i += KC) {
-                int64_t n = kern_min(KC, len - i);
-                const uint32_t *b = g->panels ? (const uint32_t *)g->panels + (panel * len + i) * PANEL : room.b;
-                if (!g->panels)
-                    pack_b(t->cpu, g, panel, i, n, room.b);
-                multiply(t, p, &room, b, panel, row, rows, i, n);
+            rows = kern_min(row_block(p), stop - row);
+            for (int64_t panel = first; panel < last; panel++) {
+                load_c(t, g, row, rows, panel, room.c);
+                for (int64_t i = 0; i < len; i += KC) {
+                    int64_t n = kern_min(KC, len - i);
+                    if (!p->b)
+                        pack_b(t->cpu, g, panel, i, n, room.b, 0);
+                    multiply(t, p, &room, p->b ? p->b + (panel * len + i) * PANEL : room.b, panel, row, rows, i, n);
+                }
+                store_c(t, g, row, rows, panel, room.c);
             }
-            store_c(t, g, row, rows, panel, room.c);
         }
     }
     kern_cpu_streamed();
 }
 
-static void pack_jobs(void *ctx, int64_t begin, int64_t end, int worker)
+/* Tiles of rows that are contiguous in the reduction. */
+static void pack_tiles(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const struct batch *t = ctx;
     (void)worker;
     while (begin < end) {
-        const struct piece *p = find(t, begin, 1);
+        const struct piece *p = find(t, begin, offsetof(struct piece, tile0));
         const struct gemm *g = &p->g;
         int64_t first = (begin - p->tile0) * TILE, tiles = kern_min(end - begin, kern_parts(g->m - first, TILE));
         kern_cpu_pack_a(&(struct pack_a){
             .cpu = t->cpu, .out = (uint32_t *)(uintptr_t)p->a + first * items(g->k, narrow(g)), .a = g->a + first * g->a_m,
-            .rows = kern_min(tiles * TILE, g->m - first), .k = g->k, .a_m = g->a_m, .a_i = g->a_i, .bf16 = narrow(g), .stream = t->stream,
+            .rows = kern_min(tiles * TILE, g->m - first), .k = g->k, .a_m = g->a_m, .bf16 = narrow(g), .stream = t->stream,
         });
         begin += tiles;
     }
     kern_cpu_streamed();
 }
 
-/* Packs the rows of all pieces, then runs their jobs. */
+/* Rows that are contiguous across the reduction: a(., i) is a run of memory; PACK_ITEMS of them into all tiles. */
+static void pack_items(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct batch *t = ctx;
+    uint32_t tmp[PACK_ITEMS][GROUP];
+    (void)worker;
+    for (int64_t job = begin; job < end; job++) {
+        const struct piece *p = find(t, job, offsetof(struct piece, tile0));
+        const struct gemm *g = &p->g;
+        const int64_t len = items(g->k, narrow(g)), i = (job - p->tile0) * PACK_ITEMS, n = kern_min(PACK_ITEMS, len - i);
+        for (int64_t first = 0; first < g->m; first += GROUP) {
+            const int64_t rows = kern_min(GROUP, g->m - first), lda = g->a_i;
+            const float *src = g->a + (narrow(g) ? 2 * i : i) * lda + first;
+            uint32_t *out = (uint32_t *)(uintptr_t)p->a + first * len + i * TILE;
+            for (int64_t j = 0; narrow(g) && j < n; j++)
+                t->cpu->zip_pairs(tmp[j], src + 2 * j * lda, 2 * (i + j) + 1 < g->k ? src + (2 * j + 1) * lda : NULL, rows);
+            if (narrow(g))
+                t->cpu->tile_cols(out, TILE * len, tmp[0], GROUP, rows, n, t->stream);
+            else
+                t->cpu->tile_cols(out, TILE * len, (const uint32_t *)(const void *)src, lda, rows, n, t->stream);
+        }
+    }
+    kern_cpu_streamed();
+}
+
+static void pack_b_jobs(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct batch *t = ctx;
+    (void)worker;
+    for (int64_t job = begin; job < end; job++) {
+        const struct piece *p = find(t, job, offsetof(struct piece, pack0));
+        const int64_t len = items(p->g.k, narrow(&p->g)), i = (job - p->pack0) * PACK_ITEMS, n = kern_min(PACK_ITEMS, len - i);
+        for (int64_t panel = 0; panel < kern_parts(p->g.n, PANEL); panel++)
+            pack_b(t->cpu, &p->g, panel, i, n, (uint32_t *)(uintptr_t)p->b + (panel * len + i) * PANEL, t->stream);
+    }
+    kern_cpu_streamed();
+}
+
+/* Packs the rows and the b of all pieces, then runs their jobs. */
 static void run_batch(struct kern *k, struct batch *t)
 {
     const int64_t threads = par_threads();
-    int64_t panels = 0, len = 1, by_column = 0;
-    t->tiles = t->jobs = 0;
-    for (int64_t i = 0; i < t->n; i++)
-        panels += kern_parts(t->piece[i].g.n, PANEL);
+    const int64_t len = items(t->piece[0].g.k, narrow(&t->piece[0].g)), by_row = t->piece[0].g.a_i == 1;
+    int64_t all = 0;
+    t->tiles = t->packs = t->jobs = 0;
+    for (int64_t i = 0; i < t->n; i++) {
+        const struct piece *p = &t->piece[i];
+        all += p->g.accumulate && p->b ? kern_parts(p->g.m, MB) : kern_parts(p->g.n, PANEL);
+    }
     for (int64_t i = 0; i < t->n; i++) {
         struct piece *p = &t->piece[i];
-        const int64_t mb = row_block(&p->g), parts = kern_min(kern_parts(4 * threads, panels), kern_parts(p->g.m, mb));
-        p->tile0 = t->tiles;
-        p->job0 = t->jobs;
-        p->part_rows = kern_up(kern_parts(p->g.m, parts), mb); /* whole blocks of rows */
-        p->parts = kern_parts(p->g.m, p->part_rows);
-        t->tiles += kern_parts(p->g.m, TILE);
-        t->jobs += kern_parts(p->g.n, PANEL) * p->parts;
-        len = items(p->g.k, narrow(&p->g));
-        by_column |= p->g.a_i != 1;
+        const int64_t panels = kern_parts(p->g.n, PANEL), blocks = kern_parts(p->g.m, row_block(p)), split = kern_parts(JOBS * threads, all);
+        /* a panel of b stays in L2 and rows pass by; what is added to comes from memory, in runs as long as can be */
+        if (p->g.accumulate && p->b)
+            p->rows = MB, p->panels = kern_parts(panels, kern_min(split, panels));
+        else
+            p->rows = kern_parts(blocks, kern_min(split, blocks)) * row_block(p), p->panels = 1;
+        p->tile0 = t->tiles, p->pack0 = t->packs, p->job0 = t->jobs;
+        t->tiles += by_row ? kern_parts(p->g.m, TILE) : kern_parts(items(p->g.k, narrow(&p->g)), PACK_ITEMS);
+        t->packs += p->packs;
+        t->jobs += kern_parts(panels, p->panels) * kern_parts(p->g.m, p->rows);
     }
     t->work = kern_scratch(k, SLOT_WORK, threads * ROOM);
-    par_for(t->tiles, kern_max(by_column ? GROUP / TILE : 1, (1 << 14) / (kern_max(len, 1) * TILE)), pack_jobs, t);
+    if (by_row)
+        par_for(t->tiles, kern_max(1, (1 << 14) / (kern_max(len, 1) * TILE)), pack_tiles, t);
+    else
+        par_for(t->tiles, 1, pack_items, t);
+    par_for(t->packs, 1, pack_b_jobs, t);
     par_for(t->jobs, 1, gemm_jobs, t);
+}
+
+/* Words of b that are packed before the jobs; 0: panels already, or not worth it. */
+static int64_t words_of_b(const struct gemm *g)
+{
+    const int64_t words = kern_up(g->n, PANEL) * items(g->k, narrow(g));
+    return g->panels || g->m <= FEW || words > B_BYTES / 4 ? 0 : words;
+}
+
+/* Rows [first, first + rows) of a product as the batch's next piece. */
+static struct piece *add_piece(struct batch *t, const struct gemm *g, int64_t first, int64_t rows)
+{
+    struct piece *p = &t->piece[t->n++];
+    *p = (struct piece){.g = *g};
+    p->g.m = rows;
+    p->g.a += first * g->a_m;
+    p->g.c += first * g->ldc;
+    p->g.residual = g->residual ? g->residual + first * g->ldc : NULL;
+    p->g.sa = g->sa ? g->sa + first * g->sa_m : NULL;
+    p->b = g->panels;
+    return p;
 }
 
 void kern_cpu_gemms(struct kern *k, const struct gemm *g, int64_t n)
 {
     struct batch t = {.cpu = k->cpu, .stream = par_threads() > 1, .piece = kern_scratch(k, SLOT_PIECES, n * (int64_t)sizeof *t.piece)};
-    uint32_t *a = kern_scratch(k, SLOT_A, A_BYTES);
-    int64_t used = 0; /* words */
+    int64_t used = 0, used_b = 0, all_b = 0; /* words */
+    for (int64_t i = 0; i < n; i++)
+        all_b += words_of_b(&g[i]);
+    uint32_t *a = kern_scratch(k, SLOT_A, A_BYTES), *b = kern_scratch(k, SLOT_B, kern_min(all_b * 4, B_BYTES)), *b_here = NULL;
     for (int64_t i = 0; i < n; i++) {
-        const int64_t len = kern_max(items(g[i].k, narrow(&g[i])), 1), mb = row_block(&g[i]), room = A_BYTES / 4 / len;
-        const int64_t chunk = kern_max(room / mb, 1) * mb; /* rows at a time */
+        const int64_t len = kern_max(items(g[i].k, narrow(&g[i])), 1), words_b = words_of_b(&g[i]);
+        const int64_t chunk = kern_max(A_BYTES / 4 / len / FEW, 1) * FEW; /* rows at a time */
         for (int64_t first = 0, rows; first < g[i].m && g[i].n > 0; first += rows) {
             rows = kern_min(chunk, g[i].m - first);
-            int64_t words = kern_up(rows, TILE) * len;
-            if (t.n && (used + words > A_BYTES / 4 || t.n == n)) {
+            int64_t words = kern_up(rows, TILE) * len, full_b = first == 0 && used_b + words_b > B_BYTES / 4;
+            if (t.n && (used + words > A_BYTES / 4 || t.n == n || full_b)) {
                 run_batch(k, &t);
                 t.n = used = 0;
             }
+            if (full_b)
+                used_b = 0;
             if (words > A_BYTES / 4)
                 a = kern_scratch(k, SLOT_A, words * 4);
-            struct piece *p = &t.piece[t.n++];
-            p->g = g[i];
-            p->g.m = rows;
-            p->g.a += first * g[i].a_m;
-            p->g.c += first * g[i].ldc;
-            p->g.residual = g[i].residual ? g[i].residual + first * g[i].ldc : NULL;
-            p->g.sa = g[i].sa ? g[i].sa + first * g[i].sa_m : NULL;
+            struct piece *p = add_piece(&t, &g[i], first, rows);
             p->a = a + used;
             used += words;
+            if (!words_b)
+                continue;
+            if (first == 0) { /* later chunks of rows use it again */
+                b_here = b + used_b;
+                used_b += words_b;
+                p->packs = kern_parts(len, PACK_ITEMS);
+            }
+            p->b = b_here;
         }
     }
     if (t.n)

@@ -339,10 +339,16 @@ static void copy_rows(float *dst, int64_t ld, const float *src, int64_t ld_src, 
 }
 
 /* dst[pair][PANEL] = rows 2 pair and 2 pair + 1, a missing one as zeros. */
-static void zip_rows(uint32_t *dst, const float *src, int64_t ld, int64_t rows, int64_t n)
+static void zip_rows(uint32_t *dst, const float *src, int64_t ld, int64_t rows, int64_t n, int stream)
 {
-    for (int64_t r = 0; r < rows; r += 2, dst += PANEL, src += 2 * ld)
-        zip_pairs(dst, src, r + 1 < rows ? src + ld : NULL, n);
+    for (int64_t r = 0; r < rows; r += 2, dst += PANEL, src += 2 * ld) {
+        const float *odd = r + 1 < rows ? src + ld : NULL;
+        if (stream && n == PANEL && odd && whole_lines(dst))
+            for (int l = 0; l < PANEL; l += LANES)
+                v_stream((float *)(void *)(dst + l), v_from_bits(two_rows(v_load(src + l), v_load(odd + l))));
+        else
+            zip_pairs(dst, src, odd, n);
+    }
 }
 
 /* Asks for rows that the next block will read. */

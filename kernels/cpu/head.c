@@ -164,7 +164,7 @@ static void gather_tiles(void *ctx, int64_t begin, int64_t end, int worker)
         for (int64_t r = 0; r < n; r++)
             memcpy(x + r * g->k, g->x + g->rows->index[t * TILE + r] * g->ldx, (size_t)g->k * sizeof *x);
         kern_cpu_pack_a(&(struct pack_a){
-            .cpu = g->cpu, .out = g->rows->a + t * TILE * items(g->k, g->bf16), .a = x, .rows = n, .k = g->k, .a_m = g->k, .a_i = 1, .bf16 = g->bf16, .stream = par_threads() > 1,
+            .cpu = g->cpu, .out = g->rows->a + t * TILE * items(g->k, g->bf16), .a = x, .rows = n, .k = g->k, .a_m = g->k, .bf16 = g->bf16, .stream = par_threads() > 1,
         });
     }
     kern_cpu_streamed();

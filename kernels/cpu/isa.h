@@ -90,7 +90,7 @@ struct kern_cpu {
     void (*tile_rows)(uint32_t *dst, const uint32_t *const *src, int64_t rows, int64_t n, int stream);
     void (*tile_cols)(uint32_t *dst, int64_t ts, const uint32_t *src, int64_t ld, int64_t rows, int64_t n, int stream);
     void (*copy_rows)(float *dst, int64_t ld, const float *src, int64_t ld_src, int64_t rows, int64_t n, int stream);
-    void (*zip_rows)(uint32_t *dst, const float *src, int64_t ld, int64_t rows, int64_t n); /* dst[pair][PANEL] from two rows each; a missing one is 0 */
+    void (*zip_rows)(uint32_t *dst, const float *src, int64_t ld, int64_t rows, int64_t n, int stream); /* dst[pair][PANEL] from two rows each; a missing one is 0 */
     void (*fetch)(const float *p, int64_t ld, int64_t rows, int64_t cols); /* prefetch */
     void (*attn_block)(const struct attn_block *a);
     void (*attn_merge)(const struct attn_merge *a);
