@@ -1,5 +1,6 @@
 # The failures to catch, on a DeepSeek-V3-shaped model: a rollout whose log-probs are not the trainer's in either form of latent attention;
 # a run that mixes the forms; a form that is not recorded; MTP layers that do not learn in SFT, or move in RL.
+# Drafts that change a sample; a killed run that ends elsewhere.
 . tests/e2e_lib.sh
 small_world
 cat >v3.json <<'END'
@@ -79,3 +80,31 @@ for form in auto expanded; do
 done
 [ "$(sqlite3 hone.db "SELECT count(*) FROM timings WHERE name = 'drafts_accepted'")" != 0 ] || fail "the acceptance is not recorded"
 grep -q 'model.mla=absorbed' grpo.auto.fp32.0/step_*/hone/state.json || fail "the form of a GRPO run is not recorded as absorbed"
+
+# kill -9 at random moments and resume: the digest of the run that was left alone. KILLS=20 for the full claim.
+disturbed() { # command...
+    killed=0
+    while :; do
+        wait_s=$(awk -v s="$(od -An -N4 -tu4 /dev/urandom)" 'BEGIN { srand(s); printf "%.3f", 0.05 + rand() * 1.2 }')
+        "$@" --resume >last.log 2>&1 &
+        pid=$!
+        sleep "$wait_s"
+        [ $killed -lt "${KILLS:-4}" ] && kill -9 $pid 2>/dev/null
+        rc=0
+        wait $pid 2>/dev/null || rc=$?
+        case $rc in
+        0) return 0 ;;
+        137) killed=$((killed + 1)) ;;
+        *) cat last.log; fail "$* ended with $rc" ;;
+        esac
+    done
+}
+set -- "$hone" sft sft.lua model.path=v3 train.mtp_weight=0.3 train.steps=12 train.save_every=1
+"$@" data.store=hone.db train.dir=left 2>/dev/null || fail "sft"
+cp hone.db other.db
+disturbed "$@" data.store=other.db train.dir=killed
+[ "$(digest left)" = "$(digest killed)" ] || fail "a killed SFT run with MTP has another digest"
+set -- "$hone" grpo grpo.lua model.path=left model.precision=bf16 rollout.speculate=2 train.steps=4 train.save_every=1
+"$@" data.store=hone.db train.dir=left.rl 2>/dev/null || fail "grpo"
+disturbed "$@" data.store=other.db train.dir=killed.rl
+[ "$(digest left.rl)" = "$(digest killed.rl)" ] || fail "a killed GRPO run with drafts has another digest"

@@ -2,11 +2,12 @@
 """Writes tests/golden/: random tiny models of every family, with logits, log-probs, entropies and every gradient from transformers in float64.
 
     golden.py DIR [NAME...]
+    golden.py DIR --random N [SEED]     N random DeepSeek-V3 and V2 shapes instead, for HONE_GOLDEN=DIR build/tests/unit/model
 
 Weights are random f32 (norms and biases too). Rotary angles are computed in float64 from the library's own inverse frequencies: the library
 itself would round them to float32. The loss is sum_t g_t logp_t + ge_t H_t at a temperature, over ragged rows that do not see each other.
 """
-import json, os, shutil, sys
+import json, os, random, shutil, sys
 import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, CONFIG_MAPPING
@@ -46,6 +47,34 @@ cases |= {
     'qwen3_moe': ('qwen3_moe', dict(head_dim=8, num_experts=6, num_experts_per_tok=2, moe_intermediate_size=10, norm_topk_prob=True)),
 }
 rows, temperature = [1, 19, 2, 30], 0.75
+
+
+# transformers before 5 gave masked groups 0.0 in place of -inf (its issue 45440), which picks their experts once biased scores are negative; DeepSeek's own
+# code and the pinned version have -inf. V2's router still fills 0.0: harmless, its scores are a softmax.
+def random_cases(n, seed):
+    r, out = random.Random(seed), {}
+    for i in range(n):
+        v3, groups, depth, layers = r.random() < 0.7, r.choice([1, 2, 4]), 0, r.randint(1, 3)
+        top_groups = r.randint(1, groups)
+        experts = groups * r.randint(2, 4)
+        o = dict(latent, q_lora_rank=r.choice([None, r.randint(4, 12)]), kv_lora_rank=r.randint(4, 16), qk_nope_head_dim=r.randint(2, 9), qk_rope_head_dim=2 * r.randint(1, 4), v_head_dim=r.randint(2, 9),
+                 hidden_size=4 * r.randint(3, 8), n_routed_experts=experts, n_group=groups, topk_group=top_groups, num_experts_per_tok=r.randint(1, min(4, top_groups * (experts // groups))),
+                 n_shared_experts=r.randint(1, 2), moe_intermediate_size=r.randint(4, 12), first_k_dense_replace=r.randint(0, 2), routed_scaling_factor=r.choice([1.0, 2.5]),
+                 tie_word_embeddings=r.random() < 0.4, rope_theta=r.choice([100.0, 10000.0]))
+        if r.random() < 0.5:
+            scale = r.choice([0.707, 1.0])
+            o['rope_scaling'] = dict(yarn, factor=r.choice([4.0, 40.0]), mscale=scale, mscale_all_dim=scale)
+        if v3:
+            depth = r.choice([0, 0, 1, 2])
+            o.update(norm_topk_prob=r.random() < 0.7, rope_interleave=r.random() < 0.8)
+        else:
+            o.update(topk_method='greedy' if groups == 1 else 'group_limited_greedy', norm_topk_prob=False)
+        o['num_hidden_layers'] = layers + depth
+        o['first_k_dense_replace'] = min(o['first_k_dense_replace'], layers)
+        if depth:
+            o['num_nextn_predict_layers'] = depth
+        out[f'deepseek_random_{i}' + ('_negative' if v3 and r.random() < 0.5 else '')] = ('deepseek_v3' if v3 else 'deepseek_v2', o)
+    return out
 
 
 def randomise(model, gen):
@@ -140,6 +169,10 @@ def mtp(model, depth, ids):
 
 def main():
     out, only = sys.argv[1], sys.argv[2:]
+    if only[:1] == ['--random']:
+        cases.clear()
+        cases.update(random_cases(int(only[1]), int(only[2]) if len(only) > 2 else 1))
+        only = []
     for i, (name, (kind, options)) in enumerate(cases.items()):
         if only and name not in only:
             continue
