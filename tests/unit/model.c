@@ -150,7 +150,8 @@ static void check_golden(const char *dir, const char *name, enum model_mla mla)
     float **again = run_golden(r, &v, logp, entropy);
     for (int64_t i = 0; i < np; i++)
         assert_memory_equal(grads[i], again[i], (size_t)p[i].n * 4);
-    assert_true(model_room_bytes(r, &(struct model_room){.tokens = 999, .seqs = 9, .train = 1}) < model_room_bytes(m, &(struct model_room){.tokens = 999, .seqs = 9, .train = 1}));
+    if (c->layers + c->mtp > 1)
+        assert_true(model_room_bytes(r, &(struct model_room){.tokens = 999, .seqs = 9, .train = 1}) < model_room_bytes(m, &(struct model_room){.tokens = 999, .seqs = 9, .train = 1}));
     model_close(r);
     model_close(m);
     st_close(&v.f);

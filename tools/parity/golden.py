@@ -66,7 +66,8 @@ def random_cases(n, seed):
             o['rope_scaling'] = dict(yarn, factor=r.choice([4.0, 40.0]), mscale=scale, mscale_all_dim=scale)
         if v3:
             depth = r.choice([0, 0, 1, 2])
-            o.update(norm_topk_prob=r.random() < 0.7, rope_interleave=r.random() < 0.8)
+            # one expert, normalised, has weight 1: the router's gradient is 0, and its rounding nothing to compare
+            o.update(norm_topk_prob=r.random() < 0.7 and o['num_experts_per_tok'] > 1, rope_interleave=r.random() < 0.8)
         else:
             o.update(topk_method='greedy' if groups == 1 else 'group_limited_greedy', norm_topk_prob=False)
         o['num_hidden_layers'] = layers + depth
