@@ -11,7 +11,7 @@ CC      ?= cc
 NVCC    ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
 B       := build$(if $(SAN),-$(SAN))$(if $(DEBUG),-debug)
 HONE    := $(if $(SAN)$(DEBUG),$(B)/hone,hone)
-FOLDERS := core kernels text sandbox script parallel datasets model train rollout rewards sft grpo cmd
+FOLDERS := core kernels text sandbox script parallel datasets model plan train rollout rewards sft grpo cmd
 PKGS    := sqlite3 lua5.4 libgit2 libcurl jansson oniguruma libseccomp gmp libxxhash libzstd
 
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')

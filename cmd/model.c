@@ -53,6 +53,17 @@ static int file_line(const char *path)
     return rc == ERR_OK;
 }
 
+/* A published FP8 file: linears of the layers in one byte with a scale per 128 x 128 block, the rest in bf16. */
+static double fp8_bytes(const struct model_config *c)
+{
+    double linear = 0;
+    for (int64_t l = 0; l < c->layers; l++) {
+        struct model_layer_size s = model_layer_size(c, l);
+        linear += (double)(s.attention + s.inner + s.shared) + (double)s.expert * (double)c->experts;
+    }
+    return linear * (1 + 4.0 / (128 * 128)) + 2 * ((double)model_size(c).params - linear);
+}
+
 static void print_config(const char *path, const struct model_config *c)
 {
     struct model_size z = model_size(c);
@@ -71,7 +82,7 @@ static void print_config(const char *path, const struct model_config *c)
     printf("activated   %lld (%.2f B) per token, without the embedding table\n", (long long)z.active, (double)z.active / 1e9);
     if (c->mtp)
         printf("mtp         %lld (%.2f B) more in %lld layers\n", (long long)z.mtp, (double)z.mtp / 1e9, (long long)c->mtp);
-    printf("weights     %.2f GiB in f32, %.2f GiB in bf16, %.2f GiB in fp8\n", (double)z.params * 4 / (1 << 30), (double)z.params * 2 / (1 << 30), (double)z.params / (1 << 30));
+    printf("weights     %.2f GiB in f32, %.2f GiB in bf16, %.2f GiB in fp8\n", (double)z.params * 4 / (1 << 30), (double)z.params * 2 / (1 << 30), fp8_bytes(c) / (1 << 30));
     printf("cache       %lld bytes (%.1f KB) per token in bf16, %lld in f32\n", (long long)z.kv_numbers * 2, (double)z.kv_numbers * 2 / 1e3, (long long)z.kv_numbers * 4);
     printf("training    %.2f GiB for f32 weights, gradient, bf16 moments and bf16 packs, without activations\n", (double)z.params * 14 / (1 << 30));
     printf("forward     %.4f GFLOP per token without context, %.4f at %lld\n", model_flops(c, 0) / 1e9, model_flops(c, (double)c->max_position) / 1e9, (long long)c->max_position);
@@ -84,8 +95,10 @@ static void print_config_json(const char *path, const struct model_config *c)
     sbuf_init(&b, 1 << 20);
     sbuf_adds(&b, "{\"model\":");
     json_put_str(&b, str_of(path));
-    sbuf_addf(&b, ",\"type\":\"%s\",\"layers\":%lld,\"hidden\":%lld,\"vocab\":%lld,\"params\":%lld,\"active\":%lld,\"mtp\":%lld,\"embed\":%lld,\"kv_bytes_bf16\":%lld,\"flops\":%.0f}", c->type,
-              (long long)c->layers, (long long)c->hidden, (long long)c->vocab, (long long)z.params, (long long)z.active, (long long)z.mtp, (long long)z.embed, (long long)z.kv_numbers * 2, model_flops(c, 0));
+    sbuf_addf(&b, ",\"type\":\"%s\",\"layers\":%lld,\"hidden\":%lld,\"vocab\":%lld,\"params\":%lld,\"active\":%lld,\"mtp\":%lld,\"embed\":%lld,\"kv_bytes_bf16\":%lld,\"flops\":%.0f,"
+                  "\"weight_bytes\":{\"f32\":%lld,\"bf16\":%lld,\"fp8\":%.0f}}", c->type,
+              (long long)c->layers, (long long)c->hidden, (long long)c->vocab, (long long)z.params, (long long)z.active, (long long)z.mtp, (long long)z.embed, (long long)z.kv_numbers * 2, model_flops(c, 0),
+              (long long)z.params * 4, (long long)z.params * 2, fp8_bytes(c));
     puts(b.p);
     sbuf_release(&b);
 }

@@ -463,12 +463,24 @@ static int64_t attn_params(const struct model_config *c)
     return (q + 2 * kv) * c->hidden + q * c->hidden + (c->qkv_bias ? q + 2 * kv : 0) + (c->o_bias ? c->hidden : 0) + (c->qk_norm ? 2 * c->head_dim : 0);
 }
 
+struct model_layer_size model_layer_size(const struct model_config *c, int64_t layer)
+{
+    struct model_layer_size s = {.attention = attn_params(c), .norms = 2 * c->hidden};
+    if (!c->experts || layer < c->first_dense) {
+        s.inner = 3 * c->inter * c->hidden + (c->mlp_bias ? 2 * c->inter + c->hidden : 0);
+        return s;
+    }
+    s.expert = 3 * c->hidden * c->expert_inter;
+    s.router = c->experts * (c->hidden + (c->router_bias ? 1 : 0));
+    s.shared = s.expert * c->shared;
+    return s;
+}
+
 /* Of one layer: all, or those that a token meets. */
 static int64_t ffn_params(const struct model_config *c, int64_t layer, int met)
 {
-    if (!c->experts || layer < c->first_dense)
-        return 3 * c->inter * c->hidden + (c->mlp_bias ? 2 * c->inter + c->hidden : 0);
-    return c->experts * (c->hidden + (c->router_bias ? 1 : 0)) + 3 * c->hidden * c->expert_inter * ((met ? c->top_k : c->experts) + c->shared);
+    struct model_layer_size s = model_layer_size(c, layer);
+    return s.inner + s.router + s.shared + s.expert * (met ? c->top_k : c->experts);
 }
 
 struct model_size model_size(const struct model_config *c)

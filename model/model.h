@@ -59,6 +59,11 @@ struct model_size {
     int64_t params, embed, per_layer, active, mtp, kv_numbers;
 };
 struct model_size model_size(const struct model_config *c);
+/* Of one layer, by part (planning): one routed expert alone; plain layers have inner > 0, the others router, shared and expert. */
+struct model_layer_size {
+    int64_t attention, norms, inner, router, shared, expert;
+};
+struct model_layer_size model_layer_size(const struct model_config *c, int64_t layer);
 /* FLOPs of one token's forward at a context of n keys (2 per multiply-add). */
 double model_flops(const struct model_config *c, double n);
 

@@ -190,7 +190,7 @@ err_code pipe_simulate(enum pipe_kind k, int64_t pp, int64_t micro, const struct
         for (int64_t r = 0; r < pp; r++)
             moved |= advance(&s, r, c);
     }
-    *out = (struct pipe_run){0};
+    *out = (struct pipe_run){.held = out->held};
     for (int64_t r = 0; r < pp; r++) {
         struct lane *l = &s.lanes[r];
         int64_t f = l->next_f[0] + l->next_f[1], b = l->next_b[0] + l->next_b[1];
@@ -199,6 +199,8 @@ err_code pipe_simulate(enum pipe_kind k, int64_t pp, int64_t micro, const struct
                            (long long)l->n, (long long)l->queued);
         out->total = l->now > out->total ? l->now : out->total;
         out->activations = l->most > out->activations ? l->most : out->activations;
+        if (out->held)
+            out->held[r] = l->most;
     }
     for (int64_t r = 0; r < pp; r++)
         out->bubble = out->total - s.lanes[r].busy > out->bubble ? out->total - s.lanes[r].busy : out->bubble;

@@ -31,6 +31,7 @@ struct pipe_run {
     double total;            /* from the first call to the last */
     double bubble;           /* idle time of the worst rank */
     int64_t activations;     /* most micro-batches whose activations a rank holds at once */
+    int64_t *held;           /* in: NULL, or [pp] for the same of each rank */
 };
 double pipe_bubble(enum pipe_kind k, int64_t pp, const struct pipe_cost *c);
 /* ERR_USAGE: a shape that the schedule does not take (DualPipe: pp even, micro even and >= 2 pp; others: micro >= pp). ERR_MISMATCH: the lists

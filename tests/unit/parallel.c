@@ -23,20 +23,23 @@ static void simulated_bubbles_are_the_formulas(void **state)
     (void)state;
     for (int k = 0; k < PIPE_N_KINDS; k++)
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-            struct pipe_run r;
+            int64_t held[16];
+            struct pipe_run r = {.held = held};
             struct err e = {0};
             int64_t pp = shapes[i][0];
             const struct pipe_cost c = k == PIPE_dualpipe ? even : uneven;
             assert_int_equal(pipe_simulate((enum pipe_kind)k, pp, shapes[i][1], &c, mem, &r, &e), ERR_OK);
             assert_true(fabs(r.bubble - pipe_bubble((enum pipe_kind)k, pp, &c)) < 1e-9 * r.total); /* sums of a few hundred doubles */
             assert_int_equal(r.activations, k == PIPE_dualpipe ? pp + 1 : pp);
+            assert_int_equal(held[0], k == PIPE_dualpipe ? pp + 1 : pp);
+            assert_true(k == PIPE_dualpipe || held[pp - 1] == 1);
         }
 }
 
 static void shapes_that_do_not_fit_are_refused(void **state)
 {
     const struct pipe_cost c = {.f = 1, .b = 2, .w = 1, .fb = 3};
-    struct pipe_run r;
+    struct pipe_run r = {0};
     struct err e = {0};
     (void)state;
     assert_int_equal(pipe_simulate(PIPE_dualpipe, 4, 6, &c, mem, &r, &e), ERR_USAGE);
