@@ -133,8 +133,9 @@ err_code code_task_parse(const json_t *o, const char *lang, struct arena *mem, s
     if (!str_eq(kind, STR("unittest")))
         return err_set(e, ERR_DATA, "unknown task kind '%.*s'; known: stdio assert unittest", STR_ARG(kind));
     t->kind = CODE_UNITTEST;
-    t->needs_weak = !str_eq(language, STR("python"));
-    return parse_suite(tests, mem, t, e);
+    TRY(parse_suite(tests, mem, t, e));
+    t->needs_weak = !str_eq(language, STR("python")) || code_suite_patches(t);
+    return ERR_OK;
 }
 
 void code_task_release(struct code_task *t)
@@ -287,6 +288,8 @@ static void dispatch(struct code_case *c)
         code_fail_all(c, SANDBOX_IE, "the tests of this task can only run in the program's own process, which is not allowed (weak)");
     else if (t->kind == CODE_STDIO)
         code_judge_stdio(c);
+    else if (python && t->needs_weak)
+        code_judge_suite(c);
     else if (python)
         code_judge_calls(c);
     else if (t->kind == CODE_ASSERT && !strcmp(c->p->language, "cpp"))

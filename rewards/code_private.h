@@ -24,6 +24,8 @@ void code_fail_all(struct code_case *c, enum sandbox_verdict v, const char *why)
 
 void code_judge_stdio(struct code_case *c);
 void code_judge_calls(struct code_case *c);   /* Python, assert and unittest */
+void code_judge_suite(struct code_case *c);  /* Python suites that need the program's own process */
+int code_suite_patches(const struct code_task *t); /* 1: it has such a suite */
 void code_judge_cpp(struct code_case *c);     /* C++ assert */
 void code_judge_unity(struct code_case *c);   /* C suites */
 

@@ -15,7 +15,10 @@
 __asm__(".pushsection .rodata\n"
         "repo_runner_py:\n.incbin \"rewards/inside/repo.py\"\n.byte 0\n"
         ".popsection\n");
+
 extern const char repo_runner_py[];
+
+const char *repo_runner(void) { return repo_runner_py; }
 
 const char *repo_outcome_name(enum repo_outcome o)
 {
@@ -508,7 +511,7 @@ static void decide(struct judging *j, const struct sandbox_result *r)
 static void run_tests(struct sandbox_worker *w, struct judging *j, const struct sandbox_tree *tree)
 {
     enum { SHOWN = 64 << 10 };
-    const char *const argv[] = {"/usr/bin/python3", "-s", "-B", "-c", repo_runner_py, NULL};
+    const char *const argv[] = {"/usr/bin/python3", "-s", "-B", "-c", repo_runner(), NULL};
     struct sandbox_result r = {0};
     struct sbuf request;
     sbuf_init(&request, 64 << 20);

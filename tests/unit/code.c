@@ -69,6 +69,27 @@ static void objects_that_come_back(void **st)
     JUDGE_ALL(list, .stop = 0);
 }
 
+/* Suites that replace names of the program. What the program does to the test library does not help it. */
+static void suites_in_the_process(void **st)
+{
+    (void)st;
+    static const char suite[] =
+        "{\"kind\":\"unittest\",\"solution_file\":\"top.py\",\"tests\":{\"files\":{\"top_test.py\":\"import io, unittest\\nfrom unittest import mock\\n"
+        "from top import first\\n\\n@mock.patch('top.open', create=True)\\nclass T(unittest.TestCase):\\n  def test_one(self, m):\\n"
+        "    m.return_value = io.StringIO('a\\\\nb')\\n    self.assertEqual(first('x'), 'a')\\n  def test_none(self, m):\\n"
+        "    m.return_value = io.StringIO('')\\n    self.assertEqual(first('x'), '')\\n\"}}}";
+    static const struct one list[] = {
+        {"python", suite, "def first(name):\n  with open(name) as f: return f.readline().strip()", "AC", 2, 2},
+        {"python", suite, "def first(name):\n  with open(name) as f: return f.read()", "WA", 1, 2},
+        {"python", suite, "def first(name): raise KeyError(name)", "RE", 0, 2},
+        {"python", suite, "import unittest\nunittest.TestCase.assertEqual = lambda *a: None\ndef first(name): return 1", "RE", 0, 2},
+        {"python", suite, "import os; os._exit(0)", "RE", 0, 2},
+    };
+    JUDGE_ALL(list, .allow_weak = 1);
+    static const struct one refused[] = {{"python", suite, "def first(name): return 1", "IE", 0, 0}};
+    JUDGE_ALL(refused, .allow_weak = 0);
+}
+
 static void cpp_comments(void **st)
 {
     (void)st;
@@ -144,6 +165,7 @@ int main(void)
     const struct CMUnitTest boxed[] = {
         cmocka_unit_test(names_of_python),
         cmocka_unit_test(objects_that_come_back),
+        cmocka_unit_test(suites_in_the_process),
         cmocka_unit_test(cpp_comments),
         cmocka_unit_test(long_conditions),
         cmocka_unit_test(shares_and_first_failures),
