@@ -12,7 +12,7 @@ enum {
     FEW = 2 * MB,    /* rows up to which a job packs its panel of b itself; for more, b is packed once for all jobs */
     PACK_ITEMS = 32, /* items of the reduction that are packed at a time: whole rows of b are read, not pieces that lie pages apart */
     GROUP = 16 * TILE, /* rows that pack_items takes at a time */
-    A_BYTES = 8 << 20, /* packed rows at a time */
+    A_BYTES = 12 << 20, /* packed rows at a time */
     JOBS = 8,       /* jobs per thread that a batch is cut into, if it can be */
     B_BYTES = 64 << 20, /* packed b at a time; a larger one is packed by the jobs */
 };
@@ -346,7 +346,8 @@ void kern_cpu_gemms(struct kern *k, const struct gemm *g, int64_t n)
     uint32_t *a = kern_scratch(k, SLOT_A, A_BYTES), *b = kern_scratch(k, SLOT_B, kern_min(all_b * 4, B_BYTES)), *b_here = NULL;
     for (int64_t i = 0; i < n; i++) {
         const int64_t len = kern_max(items(g[i].k, narrow(&g[i])), 1), words_b = words_of_b(&g[i]);
-        const int64_t chunk = kern_max(A_BYTES / 4 / len / FEW, 1) * FEW; /* rows at a time */
+        const int64_t most = kern_max(A_BYTES / 4 / len / FEW, 1) * FEW;
+        const int64_t chunk = kern_up(kern_parts(g[i].m, kern_max(kern_parts(g[i].m, most), 1)), FEW); /* rows at a time: chunks of like size */
         for (int64_t first = 0, rows; first < g[i].m && g[i].n > 0; first += rows) {
             rows = kern_min(chunk, g[i].m - first);
             int64_t words = kern_up(rows, TILE) * len, full_b = first == 0 && used_b + words_b > B_BYTES / 4;

@@ -9,7 +9,8 @@
 
 enum {
     HEAD_ROWS = 48,    /* rows of one tile of logits: 192 KiB */
-    BWD_ROWS = 1536,   /* rows of the backward at a time: 6 MiB of dz */
+    SPAN = 2 * VOCAB,  /* logits whose gradients are taken at a time */
+    BWD_ROWS = 1536,   /* rows of the backward at a time: 12 MiB of dz */
     KEPT_BYTES = 256 << 20, /* logits that wait for their dz */
     VPANELS = VOCAB / PANEL,
 };
@@ -101,7 +102,7 @@ struct head_job {
     float inv_t;
     /* backward */
     const float *lse, *entropy, *g, *ge;
-    float *dz; /* [rows, VOCAB] of block `block` */
+    float *dz; /* [rows, SPAN], from block `block` on */
     int64_t block;
 };
 
@@ -110,14 +111,15 @@ static int64_t head_items(const struct kern_weight *w)
     return items(w->k, w->prec == KERN_BF16);
 }
 
-/* Logits of rows [row, row + n) in block b of the vocabulary, at out, stride VOCAB. */
-static void head_logits(const struct head_job *j, int64_t row, int64_t n, int64_t b, float *out)
+/* Logits of rows [row, row + n) in block b of the vocabulary, at out. */
+static void head_logits(const struct head_job *j, int64_t row, int64_t n, int64_t b, float *out, int64_t ldo)
 {
     const int64_t len = head_items(j->w), panels = kern_up(j->w->n, PANEL) / PANEL;
-    memset(out, 0, (size_t)(n * VOCAB) * sizeof *out);
+    for (int64_t r = 0; r < n; r++)
+        memset(out + r * ldo, 0, VOCAB * sizeof *out);
     for (int64_t p = b * VPANELS; p < kern_min((b + 1) * VPANELS, panels); p++)
         kern_cpu_panel_mul(&(struct panel_mul){
-            .cpu = j->cpu, .out = out + (p - b * VPANELS) * PANEL, .ldo = VOCAB, .a = j->rows.a + row * len,
+            .cpu = j->cpu, .out = out + (p - b * VPANELS) * PANEL, .ldo = ldo, .a = j->rows.a + row * len,
             .panel = (const uint32_t *)j->w->pack + p * PANEL * len, .rows = n, .n = len, .bf16 = j->w->prec == KERN_BF16,
         });
 }
@@ -131,9 +133,7 @@ static void head_blocks(void *ctx, int64_t begin, int64_t end, int worker)
     for (int64_t b = begin; b < end; b++)
         for (int64_t row = 0; row < j->rows.n; row += HEAD_ROWS) {
             int64_t n = kern_min(HEAD_ROWS, j->rows.n - row), v = kern_min(VOCAB, j->w->n - b * VOCAB);
-            head_logits(j, row, n, b, z);
-            if (j->kept)
-                j->cpu->copy_rows(j->kept + row * j->kept_ld + b * VOCAB, j->kept_ld, z, VOCAB, n, VOCAB, 1);
+            head_logits(j, row, n, b, z, VOCAB);
             for (int64_t r = row; r < row + n; r++) {
                 int64_t target = j->target[j->rows.index[r]] - b * VOCAB;
                 const float *y = z + (r - row) * VOCAB;
@@ -142,7 +142,20 @@ static void head_blocks(void *ctx, int64_t begin, int64_t end, int worker)
                     j->zt[r] = y[target] * j->inv_t;
             }
         }
-    kern_cpu_streamed();
+}
+
+/* The same of logits that are there. */
+static void kept_rows(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct head_job *j = ctx;
+    const int64_t blocks = vocab_blocks(j->w->n);
+    (void)worker;
+    for (int64_t r = begin; r < end; r++) {
+        const float *y = j->kept + r * j->kept_ld;
+        for (int64_t b = 0; b < blocks; b++)
+            j->stat[r * blocks + b] = j->cpu->vocab_stat(y + b * VOCAB, kern_min(VOCAB, j->w->n - b * VOCAB), j->inv_t);
+        j->zt[r] = y[j->target[j->rows.index[r]]] * j->inv_t;
+    }
 }
 
 struct gather {
@@ -188,7 +201,10 @@ static void head_rows(struct kern *k, struct head_job *j, const struct kern_head
     j->work = kern_scratch(k, SLOT_WORK, par_threads() * HEAD_ROWS * VOCAB * 4);
     j->stat = kern_scratch(k, SLOT_STATS, j->rows.n * (blocks * (int64_t)sizeof *j->stat + 4));
     j->zt = (float *)(void *)(j->stat + j->rows.n * blocks);
-    par_for(blocks, 1, head_blocks, j);
+    if (j->kept)
+        par_for(j->rows.n, 4, kept_rows, j);
+    else
+        par_for(blocks, 1, head_blocks, j);
     for (int64_t r = 0; r < j->rows.n; r++) {
         int64_t t = j->rows.index[r];
         float entropy, lse = finish(j->stat + r * blocks, blocks, &entropy);
@@ -221,22 +237,23 @@ void kern_cpu_head(struct kern *k, const struct kern_head *a)
     head_rows(k, &j, a);
 }
 
-/* Logits of one tile turned into dz. */
+/* Logits of one tile of rows and one block of the vocabulary turned into dz. */
 static void dz_tiles(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const struct head_job *j = ctx;
-    const int64_t v = kern_min(VOCAB, j->w->n - j->block * VOCAB);
+    const int64_t tiles = kern_parts(j->rows.n, HEAD_ROWS);
     (void)worker;
-    for (int64_t tile = begin; tile < end; tile++) {
-        int64_t row = tile * HEAD_ROWS, n = kern_min(HEAD_ROWS, j->rows.n - row);
+    for (int64_t job = begin; job < end; job++) {
+        const int64_t row = job % tiles * HEAD_ROWS, n = kern_min(HEAD_ROWS, j->rows.n - row), block = j->block + job / tiles, first = block * VOCAB;
+        float *dz = j->dz + row * SPAN + (first - j->block * VOCAB);
         if (j->kept)
-            j->cpu->copy_rows(j->dz + row * VOCAB, VOCAB, j->kept + row * j->kept_ld + j->block * VOCAB, j->kept_ld, n, VOCAB, 0);
+            j->cpu->copy_rows(dz, SPAN, j->kept + row * j->kept_ld + first, j->kept_ld, n, VOCAB, 0);
         else
-            head_logits(j, row, n, j->block, j->dz + row * VOCAB);
-        for (int64_t r = row; r < row + n; r++) {
+            head_logits(j, row, n, block, dz, SPAN);
+        for (int64_t r = row; r < row + n; r++, dz += SPAN) {
             int64_t t = j->rows.index[r];
             j->cpu->vocab_dz(&(struct vocab_dz){
-                .y = j->dz + r * VOCAB, .n = v, .target = j->target[t] - j->block * VOCAB, .lse = j->lse[t],
+                .y = dz, .n = kern_min(VOCAB, j->w->n - first), .target = j->target[t] - first, .lse = j->lse[t],
                 .entropy = j->ge ? j->entropy[t] : 0, .g = j->g ? j->g[t] : 0, .ge = j->ge ? j->ge[t] : 0, .inv_t = j->inv_t,
             });
         }
@@ -249,19 +266,20 @@ struct head_out {
     int64_t ldx;
 };
 
-/* dx and dw of j->rows, one block of the vocabulary after the other; x: the rows, dense. */
+/* dx and dw of j->rows, one span of the vocabulary after the other; x: the rows, dense. */
 static void head_grads(struct kern *k, struct head_job *j, const struct head_out *out, const float *x)
 {
     const int64_t c = j->w->k, v = j->w->n, rows = j->rows.n;
-    float *dz = kern_scratch(k, SLOT_HEAD_DZ, rows * (VOCAB + c) * 4), *dx = dz + rows * VOCAB;
+    float *dz = kern_scratch(k, SLOT_HEAD_DZ, rows * (SPAN + c) * 4), *dx = dz + rows * SPAN;
     j->dz = dz;
-    for (j->block = 0; j->block < vocab_blocks(v); j->block++) {
-        int64_t first = j->block * VOCAB, n = kern_min(VOCAB, v - first);
+    for (int64_t first = 0; first < v; first += SPAN) {
+        const int64_t n = kern_min(SPAN, v - first);
         struct gemm g = {.a = dz, .prec = j->w->prec};
-        par_for((rows + HEAD_ROWS - 1) / HEAD_ROWS, 1, dz_tiles, j);
-        g.c = dx, g.b = j->w->w + first * c, g.m = rows, g.n = c, g.k = n, g.a_m = VOCAB, g.a_i = 1, g.ldb = c, g.ldc = c, g.accumulate = j->block > 0;
+        j->block = first / VOCAB;
+        par_for(kern_parts(rows, HEAD_ROWS) * vocab_blocks(n), 1, dz_tiles, j);
+        g.c = dx, g.b = j->w->w + first * c, g.m = rows, g.n = c, g.k = n, g.a_m = SPAN, g.a_i = 1, g.ldb = c, g.ldc = c, g.accumulate = first > 0;
         kern_cpu_gemms(k, &g, 1);
-        g.c = out->dw + first * c, g.b = x, g.m = n, g.k = rows, g.a_m = 1, g.a_i = VOCAB, g.accumulate = 1;
+        g.c = out->dw + first * c, g.b = x, g.m = n, g.k = rows, g.a_m = 1, g.a_i = SPAN, g.accumulate = 1;
         if (out->dw)
             kern_cpu_gemms(k, &g, 1);
     }
@@ -326,6 +344,8 @@ void kern_cpu_head_loss(struct kern *k, const struct kern_head_loss *a)
         const float *x = gather(k, &some, a->w, a->x, a->ldx);
         struct head_job j = {.cpu = k->cpu, .w = a->w, .target = a->target, .rows = some, .inv_t = 1.f / a->temperature, .lse = lse, .g = a->g,
                              .kept = kern_scratch(k, SLOT_HEAD_KEPT, some.n * wide * 4), .kept_ld = wide};
+        kern_cpu_gemms(k, &(struct gemm){.c = j.kept, .a = x, .panels = a->w->pack, .m = some.n, .n = a->w->n, .k = a->w->k, .a_m = a->w->k, .a_i = 1, .ldc = wide,
+                                         .prec = a->w->prec}, 1);
         head_rows(k, &j, &head);
         head_grads(k, &j, &out, x);
     }
