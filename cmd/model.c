@@ -147,6 +147,11 @@ struct init_flags {
     const char *tokenizer, *dtype;
 };
 
+static enum model_dtype dtype_of(const char *name)
+{
+    return !strcmp(name, "bf16") ? MODEL_BF16 : !strcmp(name, "fp8") ? MODEL_FP8 : MODEL_F32;
+}
+
 static err_code init(const char *config, const char *dir, const struct init_flags *v, struct err *e)
 {
     struct model_config c;
@@ -162,7 +167,7 @@ static err_code init(const char *config, const char *dir, const struct init_flag
         if (v->tokenizer[0])
             rc = model_take_files(m, v->tokenizer, e);
         if (rc == ERR_OK)
-            rc = model_save(m, dir, !strcmp(v->dtype, "bf16"), v->shard_bytes, e);
+            rc = model_save(m, dir, dtype_of(v->dtype), v->shard_bytes, e);
         model_digest(m, digest);
         if (rc == ERR_OK)
             printf("%s  %s  %lld parameters\n", digest, dir, (long long)model_size(&c).params);
@@ -177,7 +182,7 @@ static int run_init(int argc, char **argv)
     static const struct opt_def defs[] = {
         {"", "seed", OPT_INT, offsetof(struct init_flags, seed), "1", 0, 9e15, NULL, "of the random weights"},
         {"", "tokenizer", OPT_STR, offsetof(struct init_flags, tokenizer), "", 0, 0, NULL, "folder whose tokenizer and template files are copied"},
-        {"", "dtype", OPT_ENUM, offsetof(struct init_flags, dtype), "f32", 0, 0, "f32|bf16", "of the written weights"},
+        {"", "dtype", OPT_ENUM, offsetof(struct init_flags, dtype), "f32", 0, 0, "f32|bf16|fp8", "of the written weights"},
         {"", "shard-bytes", OPT_INT, offsetof(struct init_flags, shard_bytes), "5000000000", 1, 1e15, NULL, "largest file; above it the weights are sharded"},
     };
     struct arena mem;
@@ -193,6 +198,48 @@ static int run_init(int argc, char **argv)
         code = err_exit(ERR_USAGE);
     } else if (!done) {
         code = init(argv[0], argv[1], &v, &e) == ERR_OK ? 0 : cmd_fail(&e);
+    }
+    arena_release(&mem);
+    return code;
+}
+
+/* ---- convert ------------------------------------------------------------------------------ */
+
+static err_code convert(char **dirs, const struct init_flags *v, struct err *e)
+{
+    struct kern *k;
+    struct model *m;
+    TRY(kern_open(&(struct kern_opts){.backend = "cpu"}, &k, e));
+    /* opened in fp8, a folder's own bytes go into an fp8 one unchanged */
+    enum kern_prec prec = dtype_of(v->dtype) == MODEL_FP8 ? KERN_FP8 : KERN_F32;
+    err_code rc = model_open(k, dirs[0], &(struct model_opts){.prec = prec, .train = 1}, &m, e);
+    if (rc == ERR_OK) {
+        rc = model_save(m, dirs[1], dtype_of(v->dtype), v->shard_bytes, e);
+        model_close(m);
+    }
+    kern_close(k);
+    return rc;
+}
+
+static int run_convert(int argc, char **argv)
+{
+    static const struct opt_def defs[] = {
+        {"", "dtype", OPT_ENUM, offsetof(struct init_flags, dtype), "bf16", 0, 0, "f32|bf16|fp8", "of the written weights"},
+        {"", "shard-bytes", OPT_INT, offsetof(struct init_flags, shard_bytes), "5000000000", 1, 1e15, NULL, "largest file; above it the weights are sharded"},
+    };
+    struct arena mem;
+    struct init_flags v;
+    struct err e = {0};
+    int n = 0, done;
+    struct cmd_flags f = {.usage = "model convert DIR OUT --dtype f32|bf16|fp8", .about = "A model folder in another number format. fp8: the linears as E4M3 with weight_scale_inv\n"
+                          "per block of 128 x 128, everything else bf16, as DeepSeek-V3 was released.", .defs = defs, .n = 2, .words_max = 2};
+    arena_init(&mem, "flags", 1 << 20);
+    int code = cmd_parse(&f, &v, &mem, argc, argv, &n, &done);
+    if (!done && n != 2) {
+        fprintf(stderr, "usage: hone %s (try --help)\n", f.usage);
+        code = err_exit(ERR_USAGE);
+    } else if (!done) {
+        code = convert(argv, &v, &e) == ERR_OK ? 0 : cmd_fail(&e);
     }
     arena_release(&mem);
     return code;
@@ -278,7 +325,8 @@ int cmd_model(int argc, char **argv)
     static const struct cmd_verb verbs[] = {
         {"info", "parameters, shapes and memory of a model folder or config.json; tensors of a safetensors file", run_info},
         {"init", "a folder with random weights from a config.json", run_init},
+        {"convert", "a folder in another number format: f32, bf16 or fp8", run_convert},
         {"diff", "tensors of two folders that differ", run_diff},
     };
-    return cmd_dispatch("model", verbs, 3, argc, argv);
+    return cmd_dispatch("model", verbs, 4, argc, argv);
 }

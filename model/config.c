@@ -302,6 +302,19 @@ static err_code read_common(const json_t *o, const struct family *f, struct mode
     return ERR_OK;
 }
 
+static void read_quant(const json_t *q, struct model_config *c)
+{
+    const json_t *method = json_object_get(q, "quant_method"), *fmt = json_object_get(q, "fmt"), *block = json_object_get(q, "weight_block_size");
+    const char *name = json_is_string(method) ? json_string_value(method) : "unknown";
+    snprintf(c->quant, sizeof c->quant, "%s", name);
+    if (strcmp(name, "fp8"))
+        return;
+    if (fmt && !(json_is_string(fmt) && !strcmp(json_string_value(fmt), "e4m3")))
+        snprintf(c->quant, sizeof c->quant, "fp8 with \"fmt\" other than e4m3");
+    else if (json_integer_value(json_array_get(block, 0)) != 128 || json_integer_value(json_array_get(block, 1)) != 128)
+        snprintf(c->quant, sizeof c->quant, "fp8 with \"weight_block_size\" other than [128, 128]");
+}
+
 static err_code read_config(const json_t *o, struct model_config *c, struct err *e)
 {
     const struct family *f = NULL;
@@ -324,8 +337,7 @@ static err_code read_config(const json_t *o, struct model_config *c, struct err 
     TRY(read_rope(o, c, e));
     const json_t *q = json_object_get(o, "quantization_config");
     if (q && !json_is_null(q)) {
-        const json_t *method = json_object_get(q, "quant_method");
-        snprintf(c->quant, sizeof c->quant, "%s", json_is_string(method) ? json_string_value(method) : "unknown");
+        read_quant(q, c);
     }
     return read_tokens(o, c, e);
 }

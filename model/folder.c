@@ -19,6 +19,9 @@ struct shards {
     char (*paths)[PATH_MAX];
     int n;
     const struct st_tensor **of; /* [n_params] */
+    const struct st_tensor **scale; /* [n_params] of FP8 tensors */
+    const struct model_param *params;
+    int fp8;                   /* config.json says so */
     int64_t benign;            /* tensors that are known to be redundant */
 };
 
@@ -94,7 +97,7 @@ static err_code check_tensor(const struct shards *s, const struct model_param *p
 {
     int want = p->cols > 1 ? 2 : 1;
     int same = t->n_dims == want && t->dims[0] == (uint64_t)p->rows && (want == 1 || t->dims[1] == (uint64_t)p->cols);
-    if (t->dtype != ST_F32 && t->dtype != ST_BF16 && t->dtype != ST_F16)
+    if (t->dtype != ST_F32 && t->dtype != ST_BF16 && t->dtype != ST_F16 && !(s->fp8 && t->dtype == ST_F8_E4M3 && want == 2))
         return err_set(e, ERR_UNSUPPORTED, "'%s': tensor '%s' is %s (F32, BF16, F16 are supported)", s->dir, p->name, st_dtype_name(t->dtype));
     if (same)
         return ERR_OK;
@@ -104,6 +107,26 @@ static err_code check_tensor(const struct shards *s, const struct model_param *p
     if (want == 2)
         return err_set(e, ERR_DATA, "'%s': tensor '%s' has shape [%s], config.json gives [%lld, %lld]", s->dir, p->name, got, (long long)p->rows, (long long)p->cols);
     return err_set(e, ERR_DATA, "'%s': tensor '%s' has shape [%s], config.json gives [%lld]", s->dir, p->name, got, (long long)p->rows);
+}
+
+static int64_t blocks(int64_t n)
+{
+    return (n + 127) / 128;
+}
+
+/* An FP8 tensor has its multipliers beside it, one per block of 128 x 128, and no other has any. */
+static err_code check_scale(const struct shards *s, const struct model_param *p, const struct st_tensor *t, const struct st_tensor *scale, struct err *e)
+{
+    if (t->dtype != ST_F8_E4M3 && scale)
+        return err_set(e, ERR_DATA, "'%s': tensor '%s_scale_inv' scales '%s', which is %s", s->dir, p->name, p->name, st_dtype_name(t->dtype));
+    if (t->dtype != ST_F8_E4M3)
+        return ERR_OK;
+    if (!scale)
+        return err_set(e, ERR_DATA, "'%s': tensor '%s' is F8_E4M3, but its scales '%s_scale_inv' are missing", s->dir, p->name, p->name);
+    if (scale->dtype != ST_F32 || scale->n_dims != 2 || scale->dims[0] != (uint64_t)blocks(p->rows) || scale->dims[1] != (uint64_t)blocks(p->cols))
+        return err_set(e, ERR_DATA, "'%s': tensor '%s_scale_inv' must be F32 of shape [%lld, %lld], one number per block of 128 x 128", s->dir, p->name, (long long)blocks(p->rows),
+                       (long long)blocks(p->cols));
+    return ERR_OK;
 }
 
 /* Published MTP layers repeat the embedding and the head: of which parameter this tensor is a copy, or -1. */
@@ -155,13 +178,19 @@ static err_code match(struct shards *s, const struct model *m, struct err *e)
 {
     const struct model_param **sorted = ARENA_NEW(&s->mem, const struct model_param *, m->n_params);
     s->of = ARENA_NEW(&s->mem, const struct st_tensor *, m->n_params);
+    s->scale = ARENA_NEW(&s->mem, const struct st_tensor *, m->n_params);
+    s->fp8 = m->conf.quant[0] != 0;
+    s->params = m->params;
     for (int64_t p = 0; p < m->n_params; p++)
         sorted[p] = &m->params[p];
     qsort(sorted, (size_t)m->n_params, sizeof(*sorted), by_name);
     for (int i = 0; i < s->n; i++)
         for (int64_t j = 0; j < s->files[i].n; j++) {
-            const struct st_tensor *t = &s->files[i].tensors[j];
-            const struct model_param **at = bsearch(&t->name, sorted, (size_t)m->n_params, sizeof(*sorted), name_cmp);
+            const struct st_tensor *t = &s->files[i].tensors[j], **into = s->of;
+            struct str name = t->name;
+            if (s->fp8 && str_ends(name, STR("_scale_inv")))
+                name.n -= (int64_t)strlen("_scale_inv"), into = s->scale;
+            const struct model_param **at = bsearch(&name, sorted, (size_t)m->n_params, sizeof(*sorted), name_cmp);
             if (!at && redundant(m, t->name)) {
                 s->benign += copied_param(m, t->name) < 0; /* those are compared below */
                 continue;
@@ -169,14 +198,15 @@ static err_code match(struct shards *s, const struct model *m, struct err *e)
             if (!at)
                 return err_set(e, ERR_DATA, "'%s': tensor '%.*s' is not part of a %s of this config.json", s->paths[i], (int)(t->name.n > 200 ? 200 : t->name.n), t->name.p,
                                m->conf.type);
-            if (s->of[*at - m->params])
-                return err_set(e, ERR_DATA, "'%s': tensor '%s' is in two shards", s->dir, (*at)->name);
-            s->of[*at - m->params] = t;
+            if (into[*at - m->params])
+                return err_set(e, ERR_DATA, "'%s': tensor '%.*s' is in two shards", s->dir, (int)(t->name.n > 200 ? 200 : t->name.n), t->name.p);
+            into[*at - m->params] = t;
         }
     for (int64_t p = 0; p < m->n_params; p++) {
         if (!s->of[p])
             return err_set(e, ERR_DATA, "'%s': tensor '%s' is missing", s->dir, m->params[p].name);
         TRY(check_tensor(s, &m->params[p], s->of[p], e));
+        TRY(check_scale(s, &m->params[p], s->of[p], s->scale[p], e));
     }
     if (s->benign)
         log_info("model", "'%s': %lld tensors are not read (rotary frequencies, the head of a tied model)", s->dir, (long long)s->benign);
@@ -198,11 +228,38 @@ static float half_to_float(uint16_t h)
     return f;
 }
 
+/* value = code * scale of its block; a NaN code stays one, and is found. */
+static void fill_fp8(const struct shards *s, const struct model_param *q, int64_t p, int64_t first, int64_t n, float *out)
+{
+    const uint8_t *codes = s->of[p]->data;
+    const char *scale = s->scale[p]->data;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t at = first + i, row = at / q->cols, col = at % q->cols;
+        float f;
+        memcpy(&f, scale + (row / 128 * blocks(q->cols) + col / 128) * 4, 4);
+        out[i] = kern_e4m3_value(codes[at]) * f;
+    }
+}
+
+static int file_codes(void *ctx, int64_t p, const uint8_t **codes, const void **scale)
+{
+    const struct shards *s = ctx;
+    if (!s->scale[p])
+        return 0;
+    *codes = s->of[p]->data;
+    *scale = s->scale[p]->data;
+    return 1;
+}
+
 static void fill_from_file(void *ctx, int64_t p, int64_t first, int64_t n, float *out)
 {
     const struct shards *s = ctx;
     const struct st_tensor *t = s->of[p];
     const char *src = (const char *)t->data + first * st_dtype_bits(t->dtype) / 8;
+    if (t->dtype == ST_F8_E4M3) {
+        fill_fp8(s, &s->params[p], p, first, n, out);
+        return;
+    }
     if (t->dtype == ST_F32) {
         memcpy(out, src, (size_t)n * 4);
         return;
@@ -279,7 +336,8 @@ static err_code open_into(struct model *m, const char *dir, struct err *e)
     if (rc == ERR_OK)
         rc = match(&s, m, e);
     if (rc == ERR_OK)
-        rc = model_fill(m, &(struct model_fill){.fill = fill_from_file, .ctx = &s, .from = dir, .table_is_bf16 = s.of[m->embed]->dtype == ST_BF16}, e);
+        rc = model_fill(m, &(struct model_fill){.fill = fill_from_file, .ctx = &s, .from = dir, .table_is_bf16 = s.of[m->embed]->dtype == ST_BF16,
+                                              .codes = s.fp8 ? file_codes : NULL}, e);
     shards_close(&s);
     if (rc == ERR_OK)
         rc = model_rope_open(m, e);
@@ -318,8 +376,8 @@ err_code model_open(struct kern *k, const char *dir, const struct model_opts *o,
     if (!file_is_dir(dir))
         return err_set(e, ERR_IO, "'%s' is not a folder with a model", dir);
     TRY(model_config_read(dir, &c, e));
-    if (c.quant[0])
-        return err_set(e, ERR_UNSUPPORTED, "'%s': \"quantization_config\" '%s': quantised weights are not supported", dir, c.quant);
+    if (c.quant[0] && strcmp(c.quant, "fp8"))
+        return err_set(e, ERR_UNSUPPORTED, "'%s': \"quantization_config\" '%s': not supported (fp8, e4m3, in blocks of 128 x 128 is)", dir, c.quant);
     TRY(find_mtp(dir, &c, e));
     TRY(model_alloc(k, &c, o, &m, e));
     err_code rc = open_into(m, dir, e);

@@ -15,6 +15,7 @@ struct linear {
     int first, n_parts;        /* parameters that are its rows */
     int bias_first;            /* parameters that are its bias, one per part; -1 = none */
     struct kern_weight *uk, *uv; /* kv_b in the absorbed form: [heads], keys turned [kv_lora, dn] and values [dv, kv_lora], in place of w.pack */
+    int high;                  /* never FP8, in no file either: router, head, eh_proj */
     int pow2_x, pow2_dy;       /* FP8: scales of its input, of its output's gradient are powers of two */
 };
 
@@ -183,9 +184,18 @@ struct model_fill {
     void *ctx;
     const char *from;          /* for messages: the folder */
     int table_is_bf16;         /* every value of the embedding is a bf16 */
+    /* FP8 files: a parameter's bytes and scales as they stand there (not aligned), 0 when it has none; NULL: no such files */
+    int (*codes)(void *ctx, int64_t p, const uint8_t **codes, const void **scale);
 };
 /* All weights from a source: masters and packs, or packs and vectors alone. ERR_DIVERGED names the first value that is not finite. */
 err_code model_fill(struct model *m, const struct model_fill *f, struct err *e);
+
+/* FP8 bytes of weights (fp8.c). In: a linear's pack from a file's bytes, where the blocks of its parts are blocks of the whole; 0: it has
+ * none, or they are not. Out: of one parameter, what its linear's pack holds, or else its master rounded; codes [rows, cols], scale
+ * [rows / 128, cols / 128] rounded up. */
+int model_pack_codes(struct model *m, const struct linear *lin, const struct model_fill *f);
+int model_is_fp8_param(const struct model *m, int64_t p);
+void model_param_codes(const struct model *m, int64_t p, uint8_t *codes, float *scale);
 
 err_code model_rope_open(struct model *m, struct err *e);
 void model_rope_upto(struct model *m, int64_t positions);

@@ -99,6 +99,7 @@ static void add_mixture(struct model *m, int64_t l, struct layer *y)
     char prefix[40];
     add_linear(m, l, &x->router, (const struct part[]){{"mlp.gate", c->experts}}, 1, c->hidden, 0);
     x->router.w.prec = KERN_F32;
+    x->router.high = 1;
     x->at = m->n_mixtures++;
     if (m->opts.freeze_router)
         m->params[x->router.first].decay = 0;
@@ -180,6 +181,7 @@ static void add_mtp(struct model *m, int64_t k)
     p->hnorm = layer_param(m, l, "hnorm.weight", c->hidden, 1);
     add_linear(m, l, &p->eh, (const struct part[]){{"eh_proj", c->hidden}}, 1, 2 * c->hidden, 0);
     p->eh.w.prec = head_prec(m);
+    p->eh.high = 1;
     add_layer(m, l);
     p->norm = layer_param(m, l, "shared_head.norm.weight", c->hidden, 1);
     for (; first < m->n_params; first++)
@@ -201,7 +203,7 @@ void model_layout(struct model *m)
     m->n_routed = m->n_mixtures;
     m->norm = add_param(m, "model.norm.weight", c->hidden, 1);
     int head = c->tied ? m->embed : add_param(m, "lm_head.weight", c->vocab, c->hidden);
-    m->head = (struct linear){.w = {.n = c->vocab, .k = c->hidden, .prec = head_prec(m)}, .first = head, .n_parts = 1, .bias_first = -1};
+    m->head = (struct linear){.w = {.n = c->vocab, .k = c->hidden, .prec = head_prec(m)}, .first = head, .n_parts = 1, .bias_first = -1, .high = 1};
     m->linears[m->n_linears++] = &m->head;
     for (int64_t k = 0; k < c->mtp; k++)
         add_mtp(m, k);

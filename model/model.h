@@ -45,7 +45,7 @@ struct model_config {
     int router_softmax, router_normalise, router_bias;
     double router_scale;
     int64_t mtp;                /* multi-token-prediction layers behind the last */
-    char quant[16];             /* quantization_config's quant_method, "" = none */
+    char quant[64];             /* "" = none, "fp8" = E4M3 in blocks of 128 x 128, else what quantization_config asks for, which model_open refuses */
     int32_t eos[8];             /* generation_config.json wins over config.json */
     int n_eos;
     int32_t bos, pad;           /* -1 = none */
@@ -103,9 +103,12 @@ const char *model_mla_name(const struct model *m);
  * model_refresh of m: its address space is taken now, its memory then. Has no masters: train = 0. */
 err_code model_freeze(struct model *m, struct model **out, struct err *e);
 
-/* config.json and model.safetensors (sharded above shard_bytes, 0 = 5 GB) under HF names, F32 or BF16. The source folder's other files
+/* config.json and model.safetensors (sharded above shard_bytes, 0 = 5 GB) under HF names: F32; BF16 (rounded to nearest even; the selection bias stays
+ * F32); or BF16 with the linears in FP8 as DeepSeek-V3's released files have them (E4M3, weight_scale_inv; not embedding, head, router, eh_proj):
+ * the very bytes that a model of KERN_FP8 runs with. The source folder's other files
  * (tokenizer, templates, generation_config.json) are copied when the model came from one. */
-err_code model_save(const struct model *m, const char *dir, int bf16, int64_t shard_bytes, struct err *e);
+enum model_dtype { MODEL_F32, MODEL_BF16, MODEL_FP8 };
+err_code model_save(const struct model *m, const char *dir, enum model_dtype dtype, int64_t shard_bytes, struct err *e);
 /* Files that model_save writes too (tokenizer, templates, generation_config.json, licence), read from a folder now. */
 err_code model_take_files(struct model *m, const char *dir, struct err *e);
 

@@ -285,10 +285,10 @@ static err_code fill_all(struct filler *w)
     }
     for (int64_t i = 0; i < m->n_linears; i++) {
         const struct linear *lin = m->linears[i];
-        if (m->opts.train)
+        if (!m->opts.train)
+            TRY(pack_without_master(w, lin)); /* for its hash, too */
+        if (!model_pack_codes(m, lin, w->f) && m->opts.train)
             pack(m, lin);
-        else
-            TRY(pack_without_master(w, lin));
     }
     if (w->sums)
         digest_of(m, w->sums, m->digest);

@@ -246,10 +246,177 @@ static void test_selection_bias(void **state)
     kern_close(k);
 }
 
+/* ---- FP8 checkpoints --------------------------------------------------------------------------- */
+
+static struct sbuf read_back(const char *dir, const char *name)
+{
+    char path[PATH_MAX];
+    struct sbuf b;
+    struct err e = {0};
+    sbuf_init(&b, 64 << 20);
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    must(file_read(path, &b, &e), &e);
+    return b;
+}
+
+static struct model_config folder_config(int aligned)
+{
+    struct model_config c = balance_config(0);
+    c.init_range = 0.05;
+    c.hidden = 150, c.q_lora = aligned ? 128 : 40, c.expert_inter = aligned ? 128 : 36, c.inter = aligned ? 256 : 90;
+    return c;
+}
+
+static void score(struct model *m, float *logp)
+{
+    static const int32_t ids[] = {1, 5, 9, 2, 8, 40}, pos[] = {0, 1, 2, 3, 4, 5}, cu[] = {0, 6};
+    struct err e = {0};
+    must(model_reserve(m, &(struct model_room){.tokens = 6, .seqs = 1}, &e), &e);
+    model_forward(m, &(struct model_batch){.n_tok = 6, .n_seq = 1, .tokens = ids, .positions = pos, .cu_seqlens = cu}, 0);
+    model_logp(m, &(struct model_logp){.target = ids, .temperature = 1, .logp = logp});
+}
+
+/* An FP8 folder scores as the model that wrote it (same bytes), with masters or without; written again it is the same file; read in fp32 its
+ * weights are code times scale. Blocks that do not meet (short parts of a stacked matrix) stay within one rounding. */
+static void test_fp8_folder(void **state)
+{
+    (void)state;
+    struct kern *k = NULL;
+    struct err e = {0};
+    char dir[64], again[64];
+    must(kern_open(&(struct kern_opts){.backend = "cpu"}, &k, &e), &e);
+    for (int aligned = 0; aligned < 2; aligned++) {
+        struct model_config c = folder_config(aligned);
+        struct model *m, *f;
+        float own[6], got[2][6];
+        must(model_create(k, &c, 5, &(struct model_opts){.prec = KERN_FP8, .train = 1}, &m, &e), &e);
+        must(model_save(m, temp_dir(dir), MODEL_FP8, 0, &e), &e);
+        temp_dir(again);
+        score(m, own);
+        for (int train = 0; train < 2; train++) {
+            must(model_open(k, dir, &(struct model_opts){.prec = KERN_FP8, .train = train}, &f, &e), &e);
+            score(f, got[train]);
+            if (train)
+                must(model_save(f, again, MODEL_FP8, 0, &e), &e);
+            model_close(f);
+        }
+        assert_memory_equal(got[0], got[1], sizeof own);
+        for (int i = 0; i < 6; i++) /* embedding and head are bf16 in the file, so these are not the same bits */
+            if (fabsf(got[0][i] - own[i]) > 0.25f)
+                fail_msg("log-prob %d is %g, of the model that was saved %g", i, (double)got[0][i], (double)own[i]);
+        struct sbuf x = read_back(dir, "model.safetensors"), y = read_back(again, "model.safetensors");
+        assert_true(!aligned || (x.n == y.n && !memcmp(x.p, y.p, (size_t)x.n)));
+        sbuf_release(&x);
+        sbuf_release(&y);
+        struct st_file file;
+        struct arena mem;
+        char path[100];
+        int64_t n;
+        arena_init(&mem, "st", 16 << 20);
+        snprintf(path, sizeof path, "%s/model.safetensors", dir);
+        must(st_open(path, &mem, &file, &e), &e);
+        must(model_open(k, dir, &(struct model_opts){.prec = KERN_F32, .train = 1}, &f, &e), &e);
+        const struct model_param *p = model_params(f, &n);
+        int seen = 0;
+        for (int64_t i = 0; i < n; i++) {
+            char name[200];
+            snprintf(name, sizeof name, "%s_scale_inv", p[i].name);
+            const struct st_tensor *t = st_find(&file, str_of(p[i].name)), *s = st_find(&file, str_of(name));
+            assert_non_null(t);
+            if (!s)
+                continue;
+            seen++;
+            int64_t across = (p[i].cols + 127) / 128;
+            for (int64_t q = 0; q < p[i].n; q++) {
+                float scale;
+                memcpy(&scale, (const char *)s->data + (q / p[i].cols / 128 * across + q % p[i].cols / 128) * 4, 4);
+                assert_true(p[i].w[q] == kern_e4m3_value(((const uint8_t *)t->data)[q]) * scale);
+            }
+        }
+        assert_int_equal(seen, 3 * 5 + 3 + 2 * (6 * 3 + 3));
+        assert_null(st_find(&file, STR("lm_head.weight_scale_inv")));
+        assert_null(st_find(&file, STR("model.layers.1.mlp.gate.weight_scale_inv")));
+        assert_int_equal(st_find(&file, STR("model.layers.1.mlp.gate.e_score_correction_bias"))->dtype, ST_F32);
+        model_close(f);
+        model_close(m);
+        st_close(&file);
+        arena_release(&mem);
+        must(file_remove_tree(dir, &e), &e);
+        must(file_remove_tree(again, &e), &e);
+    }
+    kern_close(k);
+}
+
+static void refused(struct kern *k, const char *dir, err_code code, const char *what)
+{
+    struct model *m;
+    struct err e = {0};
+    err_code rc = model_open(k, dir, &(struct model_opts){.prec = KERN_FP8}, &m, &e);
+    if (rc != code || !strstr(e.msg, what) || strchr(e.msg, '\n'))
+        fail_msg("expected code %d with '%s', got %d: %s", code, what, rc, e.msg);
+}
+
+/* Names, dtypes and shapes in the header are changed in place. */
+static void test_bad_fp8(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *to;
+        err_code code;
+        const char *what;
+    } edits[] = {
+        {"model.layers.0.self_attn.o_proj.weight_scale_inv", "model.layers.0.self_attn.o_proj.weight_scale_inw", ERR_DATA, "'model.layers.0.self_attn.o_proj.weight_scale_inw' is not part of"},
+        {"model.layers.0.self_attn.o_proj.weight_scale_inv", "model.layers.0.self_attn.x_proj.weight_scale_inv", ERR_DATA, "x_proj.weight_scale_inv' is not part of"},
+        {"\"dtype\":\"F8_E4M3\"", "\"dtype\":\"F8_E5M2\"", ERR_UNSUPPORTED, "is F8_E5M2"},
+        {"\"shape\":[2,2]", "\"shape\":[1,4]", ERR_DATA, "must be F32 of shape [2, 2]"},
+    };
+    struct kern *k = NULL;
+    struct err e = {0};
+    char dir[64];
+    struct model *m;
+    struct model_config c = folder_config(1);
+    must(kern_open(&(struct kern_opts){.backend = "cpu"}, &k, &e), &e);
+    must(model_create(k, &c, 5, &(struct model_opts){.prec = KERN_FP8, .train = 1}, &m, &e), &e);
+    must(model_save(m, temp_dir(dir), MODEL_FP8, 0, &e), &e);
+    model_close(m);
+    struct sbuf b = read_back(dir, "model.safetensors"), config = read_back(dir, "config.json");
+    for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
+        struct sbuf x;
+        sbuf_init(&x, 64 << 20);
+        sbuf_add(&x, sbuf_str(&b));
+        int64_t at = str_find(sbuf_str(&b), str_of(edits[i].from), 0);
+        if (at < 0)
+            fail_msg("no %s in the header", edits[i].from);
+        memcpy(x.p + at, edits[i].to, strlen(edits[i].to));
+        write_to(dir, "model.safetensors", sbuf_str(&x));
+        refused(k, dir, edits[i].code, edits[i].what);
+        sbuf_release(&x);
+    }
+    write_to(dir, "model.safetensors", sbuf_str(&b));
+    static const char *const bad[][3] = {{"\"quant_method\": \"fp8\"", "\"quant_method\": \"gptq\"", "gptq"}, {"\"e4m3\"", "\"e5m2\"", "fmt"}, {"    128\n", "    64\n", "weight_block_size"}};
+    for (int i = 0; i < 3; i++) {
+        struct sbuf x;
+        int64_t at = str_find(sbuf_str(&config), str_of(bad[i][0]), 0);
+        if (at < 0)
+            fail_msg("no %s in config.json", bad[i][0]);
+        sbuf_init(&x, 1 << 20);
+        sbuf_add(&x, (struct str){config.p, at});
+        sbuf_adds(&x, bad[i][1]);
+        sbuf_add(&x, (struct str){config.p + at + (int64_t)strlen(bad[i][0]), config.n - at - (int64_t)strlen(bad[i][0])});
+        write_to(dir, "config.json", sbuf_str(&x));
+        refused(k, dir, ERR_UNSUPPORTED, bad[i][2]);
+        sbuf_release(&x);
+    }
+    sbuf_release(&b);
+    sbuf_release(&config);
+    must(file_remove_tree(dir, &e), &e);
+    kern_close(k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fp8_gradients), cmocka_unit_test(test_balance_gradient), cmocka_unit_test(test_selection_bias),
+        cmocka_unit_test(test_fp8_gradients), cmocka_unit_test(test_balance_gradient), cmocka_unit_test(test_selection_bias), cmocka_unit_test(test_fp8_folder), cmocka_unit_test(test_bad_fp8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
