@@ -62,6 +62,8 @@ for precision in bf16 fp8; do
     "$hone" grpo grpo.lua model.path=sft.$precision model.precision=$precision data.store=hone.db train.dir=grpo.$precision train.steps=3 train.save_every=0 eval.every=0 2>/dev/null || fail "grpo in $precision"
     bad=$(sqlite3 hone.db "SELECT count(*) || ' steps, ' || sum(value) FROM metrics WHERE name = 'differing_tokens' AND run = (SELECT max(id) FROM runs)")
     [ "$bad" = "3 steps, 0.0" ] || fail "grpo in $precision: differing tokens: $bad"
+    bad=$(sqlite3 hone.db "SELECT count(*) || ' steps, ' || sum(value) FROM metrics WHERE name = 'differing_routes' AND run = (SELECT max(id) FROM runs)")
+    [ "$bad" = "3 steps, 0.0" ] || fail "grpo in $precision: tokens of other experts: $bad"
 done
 # a folder without a tokenizer: ids in, ids out
 "$hone" model init model.json bare --seed 3 >/dev/null
