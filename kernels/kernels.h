@@ -167,12 +167,14 @@ struct kern_kv {
     int64_t ldk, ldv, head_stride_k, head_stride_v;
     const int32_t *pages;      /* [n_seq, max_pages] or NULL */
     int64_t max_pages, page_stride_k, page_stride_v;
+    int bf16;                  /* paged form with k = v: pages hold bf16, strides count numbers; the bits are those of the same values in f32 */
 };
 /* Causal ragged attention with grouped heads (query head h reads kv head h / (hq / hkv)).
  *   Sequence s: queries are rows cu_q[s] .. cu_q[s+1]; it has kv_len[s] keys; its last query sees all of them, the one before one less.
  *   s_j = scale q . k_j;   o = sum_j softmax(s)_j v_j;   lse = log sum_j exp(s_j)  (natural log, may be NULL)
  * det  per query: blocks of KERN_PAGE keys from key 0, ascending, each block's maximum, sum and weighted values from scratch, merged by
- *      one formula; a masked key adds +0. No T x T buffer. dk may differ from dv (MLA: 192/128, absorbed 576/512). */
+ *      one formula; a masked key adds +0. No T x T buffer. All query heads of a kv head share one read of its keys (where threads would be
+ *      idle they are split). dk may differ from dv (MLA: 192/128, absorbed 576/512). */
 struct kern_attn {
     float *o, *lse;            /* [T, hq, dv] stride ldo;  [T, hq] */
     const float *q;            /* [T, hq, dk] stride ldq, heads adjacent */
@@ -199,6 +201,7 @@ struct kern_kv_write {
     const float *k, *v;        /* [t, hkv, dk] stride ldk, heads adjacent; v likewise */
     const int32_t *page, *slot;/* [t] host */
     int64_t t, hkv, dk, dv, ldk, ldv, page_stride_k, page_stride_v;
+    int bf16;                  /* pages hold bf16: k has such values already, its upper halves are kept. dv must be 0 */
 };
 
 /* y = silu(g) u = g / (1 + exp(-g)) u, rows of c; g and u may lie in one row [g | u] (ldg). src: Shazeer 2020. */

@@ -11,10 +11,10 @@ struct kern_kv model_kv_of(const struct model *m, const struct pass *p, int64_t 
     if (!p->step)
         return (struct kern_kv){.k = k, .v = v, .cu_k = p->b->cu_seqlens, .ldk = ldk, .ldv = ldv, .head_stride_k = shape.k, .head_stride_v = shape.v};
     const struct model_cache *c = p->cache;
-    const float *keys = c->mem + l * c->n_pages * (c->page_k + c->page_v);
+    const float *keys = model_cache_plane(c, l);
     if (!shape.v) /* values are columns of the keys */
         return (struct kern_kv){.k = keys, .v = keys, .pages = p->step->pages, .max_pages = p->step->max_pages, .page_stride_k = c->page_k, .page_stride_v = c->page_k,
-                                .ldv = shape.k};
+                                .ldv = shape.k, .bf16 = c->bytes == 2};
     return (struct kern_kv){.k = keys, .v = keys + c->n_pages * c->page_k, .pages = p->step->pages, .max_pages = p->step->max_pages,
                             .page_stride_k = c->page_k, .page_stride_v = c->page_v};
 }
@@ -23,10 +23,10 @@ void model_write_cache(struct model *m, const struct pass *p, int64_t l, const f
 {
     struct model_kv_shape shape = model_kv_shape(m);
     struct model_cache *h = p->cache;
-    float *keys = h->mem + l * h->n_pages * (h->page_k + h->page_v);
-    kern_kv_write(m->k, &(struct kern_kv_write){.k_pages = keys, .v_pages = keys + h->n_pages * h->page_k, .k = k, .v = v, .page = m->a.page, .slot = m->a.at,
+    float *keys = model_cache_plane(h, l);
+    kern_kv_write(m->k, &(struct kern_kv_write){.k_pages = keys, .v_pages = shape.v ? keys + h->n_pages * h->page_k : NULL, .k = k, .v = v, .page = m->a.page, .slot = m->a.at,
                                                 .t = p->b->n_tok, .hkv = shape.heads, .dk = shape.k, .dv = shape.v, .ldk = ldk,
-                                                .ldv = ldv, .page_stride_k = h->page_k, .page_stride_v = h->page_v});
+                                                .ldv = ldv, .page_stride_k = h->page_k, .page_stride_v = h->page_v, .bf16 = h->bytes == 2});
 }
 
 void model_norm_forward(struct model *m, float *y, const float *x, int param, int64_t rows)

@@ -295,9 +295,15 @@ static inline int64_t model_o_width(const struct model_config *c)
 
 struct model_cache {
     struct model *m;
-    int64_t n_pages, page_k, page_v; /* floats of keys and of values of one layer's page */
-    float *mem;                /* [layers][keys of n_pages, then values of n_pages] */
-    float *staging;            /* host, one page of the wider */
+    int64_t n_pages, page_k, page_v; /* numbers of keys and of values of one layer's page */
+    int bytes;                 /* of a number */
+    char *mem;                 /* [layers][keys of n_pages, then values of n_pages] */
+    char *staging;             /* host, one page of the wider */
 };
+/* A layer's pages. */
+static inline float *model_cache_plane(const struct model_cache *c, int64_t l)
+{
+    return (float *)(void *)(c->mem + l * c->n_pages * (c->page_k + c->page_v) * c->bytes);
+}
 
 #endif

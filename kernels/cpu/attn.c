@@ -7,7 +7,7 @@
 
 #include "core/par.h"
 
-enum { ROWS = 16 * TILE };
+enum { ROWS = 22 * TILE, USUAL = 16 * TILE }; /* most rows of a tile, so that 128 heads share their keys; most when the heads are fewer */
 
 struct tile {
     int32_t seq, kv_head, first_head, heads; /* heads: query heads of the group in this tile */
@@ -24,7 +24,7 @@ struct attn_job {
 
 /* One thread's memory. */
 struct room {
-    float *q, *kt, *v, *s, *ob, *o, *m, *l, *mb, *lb;
+    float *q, *kt, *v, *s, *ob, *o, *m, *l, *mb, *lb, *wide;
     int32_t *valid;
 };
 
@@ -44,6 +44,7 @@ static int64_t room_of(struct room *r, char *base, int64_t dk, int64_t dv)
     TAKE(mb, ROWS);
     TAKE(lb, ROWS);
     TAKE(valid, ROWS);
+    TAKE(wide, KERN_PAGE * dk);
 #undef TAKE
     return at;
 }
@@ -62,6 +63,21 @@ struct kern_block kern_cpu_kv_block(const struct kern_kv *kv, int64_t seq, int64
         .k = kv->k + row * kv->ldk + head * kv->head_stride_k, .ldk = kv->ldk,
         .v = kv->v + row * kv->ldv + head * kv->head_stride_v, .ldv = kv->ldv,
     };
+}
+
+static const uint16_t *narrow_block(const struct kern_kv *kv, const struct tile *t, int64_t block, int64_t dk)
+{
+    return (const uint16_t *)(const void *)kv->k + kv->pages[t->seq * kv->max_pages + block] * kv->page_stride_k + t->kv_head * KERN_PAGE * dk;
+}
+
+/* A block of keys, of which the values are the first columns, from bf16 pages. */
+static struct kern_block widen(const struct kern_attn *a, const struct tile *t, int64_t block, int64_t keys, float *room)
+{
+    const uint16_t *from = narrow_block(&a->kv, t, block, a->dk);
+    uint32_t *to = (uint32_t *)(void *)room;
+    for (int64_t i = 0; i < keys * a->dk; i++)
+        to[i] = (uint32_t)from[i] << 16;
+    return (struct kern_block){.k = room, .v = room, .ldk = a->dk, .ldv = a->dk};
 }
 
 const float *kern_cpu_padded(const float *src, int64_t ld, int64_t rows, int64_t cols, float *room, int64_t *ld_out)
@@ -103,7 +119,7 @@ static void tile_block(const struct attn_job *j, const struct tile *t, const str
 {
     const struct kern_attn *a = j->a;
     const int64_t dvp = kern_up(a->dv, LANES), keys = r->valid[rows - 1];
-    struct kern_block b = kern_cpu_kv_block(&a->kv, t->seq, t->kv_head, block, a->dk, a->dv);
+    struct kern_block b = a->kv.bf16 ? widen(a, t, block, keys, r->wide) : kern_cpu_kv_block(&a->kv, t->seq, t->kv_head, block, a->dk, a->dv);
     int64_t ldv, first = 0;
     const float *v = kern_cpu_padded(b.v, b.ldv, keys, a->dv, r->v, &ldv);
     while (r->valid[first] == 0)
@@ -127,6 +143,10 @@ static void tile_block(const struct attn_job *j, const struct tile *t, const str
 static void fetch_block(const struct attn_job *j, const struct tile *t, int64_t block, int64_t keys)
 {
     const struct kern_attn *a = j->a;
+    if (a->kv.bf16) {
+        j->cpu->fetch((const float *)(const void *)narrow_block(&a->kv, t, block, a->dk), 0, 1, keys * a->dk / 2);
+        return;
+    }
     struct kern_block b = kern_cpu_kv_block(&a->kv, t->seq, t->kv_head, block, a->dk, a->dv);
     j->cpu->fetch(b.k, b.ldk, keys, a->dk);
     j->cpu->fetch(b.v, b.ldv, keys, a->dv);
@@ -171,10 +191,10 @@ static void attn_tiles(void *ctx, int64_t begin, int64_t end, int worker)
         tile_run(j, &j->tile[i], &r);
 }
 
-/* Tiles of every sequence, those with most keys first. Returns how many; tile NULL: only counts. */
-static int64_t cut(const struct kern_attn *a, struct tile *tile)
+/* Tiles of every sequence, those with most keys first; at most `heads` query heads in one. Returns how many; tile NULL: only counts. */
+static int64_t cut(const struct kern_attn *a, int64_t heads, struct tile *tile)
 {
-    const int64_t group = a->hq / a->hkv, heads = kern_min(group, ROWS), step = ROWS / heads;
+    const int64_t group = a->hq / a->hkv, step = kern_max(1, USUAL / heads);
     int64_t n = 0;
     for (int64_t s = 0; s < a->n_seq; s++) {
         int64_t nq = a->cu_q[s + 1] - a->cu_q[s];
@@ -192,10 +212,14 @@ static int64_t cut(const struct kern_attn *a, struct tile *tile)
 void kern_cpu_attn(struct kern *k, const struct kern_attn *a)
 {
     struct room r;
-    assert(a->hq % a->hkv == 0 && a->dk > 0 && a->dv > 0);
-    int64_t n = cut(a, NULL), bytes = room_of(&r, NULL, a->dk, a->dv);
+    assert(a->hq % a->hkv == 0 && a->dk > 0 && a->dv > 0 && (!a->kv.bf16 || (a->kv.pages && a->kv.k == a->kv.v && a->dv <= a->dk)));
+    int64_t heads = kern_min(a->hq / a->hkv, ROWS), n = cut(a, heads, NULL), bytes = room_of(&r, NULL, a->dk, a->dv);
+    if (n > 0 && n < par_threads() && heads > TILE) { /* heads that share their keys part, rather than leave threads idle */
+        heads = kern_min(heads, kern_up(kern_parts(heads, kern_parts(par_threads(), n)), TILE));
+        n = cut(a, heads, NULL);
+    }
     struct tile *tile = kern_scratch(k, SLOT_JOBS, n * (int64_t)sizeof *tile);
-    cut(a, tile);
+    cut(a, heads, tile);
     struct attn_job j = {.cpu = k->cpu, .a = a, .tile = tile, .work_bytes = bytes};
     j.work = kern_scratch(k, SLOT_WORK, par_threads() * bytes);
     par_for(n, 1, attn_tiles, &j);

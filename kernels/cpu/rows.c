@@ -194,12 +194,25 @@ void kern_cpu_embed_bwd(struct kern *k, const struct kern_embed_bwd *a)
 
 /* ---- cache ----------------------------------------------------------------------------------- */
 
+static void write_bf16(const struct kern_kv_write *a, int64_t t)
+{
+    for (int64_t h = 0; h < a->hkv; h++) {
+        uint16_t *to = (uint16_t *)(void *)a->k_pages + a->page[t] * a->page_stride_k + (h * KERN_PAGE + a->slot[t]) * a->dk;
+        const uint32_t *from = (const uint32_t *)(const void *)(a->k + t * a->ldk + h * a->dk);
+        for (int64_t i = 0; i < a->dk; i++)
+            to[i] = (uint16_t)(from[i] >> 16);
+    }
+}
+
 void kern_cpu_kv_write(struct kern *k, const struct kern_kv_write *a)
 {
     (void)k;
+    assert(!a->bf16 || !a->dv);
     for (int64_t t = 0; t < a->t; t++) {
         assert(a->slot[t] >= 0 && a->slot[t] < KERN_PAGE && a->page[t] >= 0);
-        for (int64_t h = 0; h < a->hkv; h++) {
+        if (a->bf16)
+            write_bf16(a, t);
+        for (int64_t h = 0; h < a->hkv && !a->bf16; h++) {
             memcpy(a->k_pages + a->page[t] * a->page_stride_k + (h * KERN_PAGE + a->slot[t]) * a->dk, a->k + t * a->ldk + h * a->dk,
                    (size_t)a->dk * sizeof *a->k);
             if (a->dv)

@@ -71,17 +71,19 @@ static void test_copy(void **state)
 
 /* ---- one latent for all heads ------------------------------------------------------------------ */
 
-/* The same keys, contiguous and in scattered pages; values are their first columns. */
+/* The same keys, contiguous (0), in scattered pages (1), in pages of bf16 (2); values are their first columns. */
 static void run_latent(struct bench *b, const void *arg)
 {
-    const int paged = *(const int *)arg;
-    enum { H = 20, R = 48, ROPE = 16, D = R + ROPE, SEQS = 3 };
+    const int paged = *(const int *)arg & 3, narrow = *(const int *)arg & 4;
+    enum { H = 134, R = 48, ROPE = 16, D = R + ROPE, SEQS = 3 };
     static const int32_t cu_q[] = {0, 3, 70, 71}, kv_len[] = {130, 67, 1}, cu_k[] = {0, 130, 197, 198};
     float *q = test_in(b, 71 * H * D, 1, 1), *keys = test_in(b, 198 * D, 2, 1), *o = test_out(b, "o", 71 * H * R, 1e-5), *lse = test_out(b, "lse", 71 * H, 1e-5);
     float *mem = ARENA_NEW(&b->mem, float, 6 * KERN_PAGE * D);
     struct kern_attn a = {.o = o, .lse = lse, .q = q, .kv = {.k = keys, .v = keys, .cu_k = cu_k, .ldk = D, .ldv = D}, .cu_q = cu_q, .kv_len = kv_len, .n_seq = SEQS, .hq = H, .hkv = 1,
                           .dk = D, .dv = R, .ldq = H * D, .ldo = H * R, .scale = 0.2f};
     test_fill(mem, 6 * KERN_PAGE * D, 9, 1e6f); /* what is not written yet must not matter */
+    if (narrow)
+        kern_copy(b->k, &(struct kern_copy){.y = keys, .x = keys, .rows = 198, .c = D, .ldx = D, .ldy = D, .bf16 = 1});
     if (paged) {
         static const int32_t of[SEQS * 3] = {4, 0, 3, 2, 1, 0, 5, 0, 0};
         int32_t page[198], slot[198];
@@ -90,8 +92,8 @@ static void run_latent(struct bench *b, const void *arg)
                 page[cu_k[s] + i] = of[s * 3 + i / KERN_PAGE];
                 slot[cu_k[s] + i] = i % KERN_PAGE;
             }
-        kern_kv_write(b->k, &(struct kern_kv_write){.k_pages = mem, .k = keys, .page = page, .slot = slot, .t = 198, .hkv = 1, .dk = D, .ldk = D, .page_stride_k = KERN_PAGE * D});
-        a.kv = (struct kern_kv){.k = mem, .v = mem, .pages = of, .max_pages = 3, .page_stride_k = KERN_PAGE * D, .page_stride_v = KERN_PAGE * D, .ldv = D};
+        kern_kv_write(b->k, &(struct kern_kv_write){.k_pages = mem, .k = keys, .page = page, .slot = slot, .t = 198, .hkv = 1, .dk = D, .ldk = D, .page_stride_k = KERN_PAGE * D, .bf16 = paged == 2});
+        a.kv = (struct kern_kv){.k = mem, .v = mem, .pages = of, .max_pages = 3, .page_stride_k = KERN_PAGE * D, .page_stride_v = KERN_PAGE * D, .ldv = D, .bf16 = paged == 2};
     }
     kern_attn(b->k, &a);
 }
@@ -99,14 +101,16 @@ static void run_latent(struct bench *b, const void *arg)
 static void test_latent(void **state)
 {
     (void)state;
+    static const int same[][2] = {{0, 1}, {4, 5}, {4, 6}};
     struct bench a, b;
-    test_everywhere(run_latent, (const int[]){0});
-    test_everywhere(run_latent, (const int[]){1});
-    test_run(&a, "cpu", KERN_BEST, run_latent, (const int[]){0});
-    test_run(&b, "cpu", KERN_BEST, run_latent, (const int[]){1});
-    test_same(&a, &b);
-    test_done(&a);
-    test_done(&b);
+    for (int i = 0; i < 3; i++) {
+        test_everywhere(run_latent, &same[i][1]);
+        test_run(&a, "cpu", KERN_BEST, run_latent, &same[i][0]);
+        test_run(&b, "cpu", KERN_BEST, run_latent, &same[i][1]);
+        test_same(&a, &b);
+        test_done(&a);
+        test_done(&b);
+    }
 }
 
 int main(void)
