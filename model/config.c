@@ -366,6 +366,21 @@ err_code model_config_read(const char *path, struct model_config *c, struct err 
     return ERR_OK;
 }
 
+err_code model_extend(struct model_config *c, const struct model_extend *x, struct err *e)
+{
+    if (x->factor == 0)
+        return ERR_OK;
+    struct kern_rope_spec r = {.type = KERN_ROPE_YARN, .d = c->rope.d, .theta = c->rope.theta, .factor = x->factor, .low_freq_factor = 1, .high_freq_factor = 4, .beta_fast = 32,
+                               .beta_slow = 1, .truncate = 1, .original_max_position = x->original ? x->original : c->rope.original_max_position};
+    r.mscale = r.mscale_all_dim = c->kv_lora ? 1 : 0;
+    int64_t positions = x->positions ? x->positions : (int64_t)(x->factor * (double)r.original_max_position);
+    if (positions < r.original_max_position)
+        return err_set(e, ERR_USAGE, "model.positions %lld are fewer than the %lld that the model was trained on", (long long)positions, (long long)r.original_max_position);
+    c->rope = r;
+    c->max_position = positions;
+    return ERR_OK;
+}
+
 /* ---- writing ------------------------------------------------------------------------------ */
 
 static json_t *rope_json(const struct kern_rope_spec *s)

@@ -379,6 +379,8 @@ err_code model_open(struct kern *k, const char *dir, const struct model_opts *o,
     if (c.quant[0] && strcmp(c.quant, "fp8"))
         return err_set(e, ERR_UNSUPPORTED, "'%s': \"quantization_config\" '%s': not supported (fp8, e4m3, in blocks of 128 x 128 is)", dir, c.quant);
     TRY(find_mtp(dir, &c, e));
+    if (model_extend(&c, &o->extend, e) != ERR_OK)
+        return err_ctx(e, "'%s'", dir);
     TRY(model_alloc(k, &c, o, &m, e));
     err_code rc = open_into(m, dir, e);
     if (rc != ERR_OK)

@@ -80,12 +80,24 @@ struct model;
  * Expanded is cheaper to train, absorbed to decode: a step reads each latent row once for all heads. */
 enum model_mla { MODEL_EXPANDED, MODEL_ABSORBED };
 
+/* Context extension by YaRN in place of config.json's rope scaling; factor 0 = none. beta 32 and 1; models with latent attention get
+ * mscale = mscale_all_dim = 1 (the factor goes into the softmax scale, at all lengths), others the factor 0.1 ln(factor) + 1 on cos and sin.
+ * Saved with the model; the same extension of an extended model changes nothing.
+ *   src: DeepSeek-V3 technical report 4.3 */
+struct model_extend {
+    double factor;
+    int64_t original, positions; /* 0: what config.json says; factor x original */
+};
+/* Applies it to a configuration. ERR_USAGE: it gives fewer positions than the original. */
+err_code model_extend(struct model_config *c, const struct model_extend *x, struct err *e);
+
 struct model_opts {
     enum model_mla mla;         /* of models with latent attention */
     enum kern_prec prec;        /* of the linears; embedding lookup, norms, router and attention run in f32; FP8: the head in bf16 */
     int train;                  /* 1: f32 masters are kept; 0: only what the forward reads */
     int recompute;              /* 1: the backward computes a layer's activations again from its input */
     int freeze_router;          /* 1: the routers' weights take no gradient and do not decay; what lies below them still does */
+    struct model_extend extend; /* model_open alone */
 };
 /* Loads a Hugging Face folder (config.json, model.safetensors or the sharded index; F32, BF16 or F16). Every tensor is checked against
  * the shape that the config gives, and for NaN and Inf. */

@@ -197,12 +197,25 @@ static err_code drop_index(struct saver *s, struct err *e)
     return file_remove_tree(path, e);
 }
 
+/* An extension that model_open made, in place of what the source says. */
+static void put_extension(json_t *o, const struct model_config *c)
+{
+    json_t *now = model_config_json(c);
+    json_object_del(o, "rope_parameters");
+    static const char *const keys[] = {"rope_theta", "rope_scaling", "max_position_embeddings"};
+    for (int i = 0; i < 3; i++)
+        json_object_set(o, keys[i], json_object_get(now, keys[i]));
+    json_decref(now);
+}
+
 static err_code write_config(struct saver *s, struct err *e)
 {
     json_t *o = s->m->source ? json_deep_copy(s->m->source) : model_config_json(&s->m->conf);
     json_object_del(o, "dtype"); /* transformers 5 writes this one, 4 the other; both read the older */
     if (s->m->conf.mtp || json_object_get(o, "num_nextn_predict_layers"))
         json_object_set_new(o, "num_nextn_predict_layers", json_integer(s->m->conf.mtp)); /* what is in the files */
+    if (s->m->source && s->m->opts.extend.factor > 0)
+        put_extension(o, &s->m->conf);
     json_object_set_new(o, "torch_dtype", json_string(s->dtype == MODEL_F32 ? "float32" : "bfloat16"));
     json_object_del(o, "quantization_config"); /* the source's */
     if (s->dtype == MODEL_FP8)

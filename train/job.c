@@ -23,7 +23,10 @@ const char *train_job_mla(const struct cfg *c, const char *job)
 
 struct model_opts train_job_model(const struct cfg *c, const char *job, int train)
 {
-    return (struct model_opts){.mla = strcmp(train_job_mla(c, job), "absorbed") ? MODEL_EXPANDED : MODEL_ABSORBED, .prec = train_job_prec(c), .train = train,
+    struct model_extend x = {0};
+    if (!strcmp(c->model.rope, "yarn"))
+        x = (struct model_extend){.factor = c->model.rope_factor, .original = c->model.rope_original, .positions = c->model.positions};
+    return (struct model_opts){.extend = x, .mla = strcmp(train_job_mla(c, job), "absorbed") ? MODEL_EXPANDED : MODEL_ABSORBED, .prec = train_job_prec(c), .train = train,
                                .recompute = train && c->model.recompute, .freeze_router = c->model.freeze_router};
 }
 
