@@ -10,7 +10,7 @@ struct flags {
 };
 
 static const struct opt_def defs[] = {
-    {"", "job", OPT_ENUM, offsetof(struct flags, job), "none", 0, 0, "none|sft|grpo|eval", "check the rules of this job too"},
+    {"", "job", OPT_ENUM, offsetof(struct flags, job), "none", 0, 0, "none|sft|grpo|eval|niah", "check the rules of this job too"},
     {"", "changed", OPT_BOOL, offsetof(struct flags, changed), "false", 0, 0, NULL, "only what differs from the defaults, with its source"},
 };
 

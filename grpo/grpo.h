@@ -33,4 +33,18 @@ struct grpo_eval_result {
 };
 err_code grpo_eval_run(const struct cfg *c, struct grpo_eval_result *out, struct err *e);
 
+/* Needle in a haystack: for each length (tokens of the prompt) and depth (share of the haystack before the needle), niah.samples prompts
+ *   haystack[..depth] needle haystack[depth..] question
+ * without a template, answered greedily by the rollout engine. Right: the answer, white space in front taken off, begins with the key and goes
+ * on with no letter or digit. Each cell is a step of a run of kind "niah" (rollouts, and a figure "LENGTH@DEPTH"), so that a resume goes on
+ * behind the last finished one. Writes niah.out.json and .svg at the end. det: the prompts are a function of (seed, length, depth, sample). */
+enum { GRPO_NIAH_LENGTHS = 32, GRPO_NIAH_DEPTHS = 101 };
+struct grpo_niah_result {
+    int64_t n_lengths, n_depths, samples, length[GRPO_NIAH_LENGTHS];
+    double depth[GRPO_NIAH_DEPTHS];                      /* 0 to 1 */
+    double right[GRPO_NIAH_DEPTHS][GRPO_NIAH_LENGTHS];   /* share of a cell's samples */
+    double mean;
+};
+err_code grpo_niah_run(const struct cfg *c, int resume, struct grpo_niah_result *out, struct err *e);
+
 #endif

@@ -48,7 +48,7 @@ struct cfg {
 
 /* path NULL: defaults and words only. Strings live in mem. */
 err_code cfg_load(const char *path, char **words, int n_words, struct cfg *c, struct arena *mem, struct err *e);
-/* Rules over several keys, and what `job` ("sft", "grpo", "eval") cannot do without. */
+/* Rules over several keys, and what `job` ("sft", "grpo", "eval", "niah") cannot do without. */
 err_code cfg_check(const struct cfg *c, const char *job, struct err *e);
 
 /* Every key as "section.key=value\n" in the list's order: what the store and the checkpoint keep. A string with a line break or

@@ -9,6 +9,7 @@ for f in configs/*_sft.lua configs/*_grpo.lua; do
     job=${f##*_}
     "$HONE" config --job "${job%.lua}" "$f" >/dev/null
 done
+"$HONE" config --job niah configs/yarn_niah.lua >/dev/null
 "$HONE" config configs/demo_grpo.lua grpo.group=4 | grep -q '^grpo.group=4$'
 "$HONE" config --changed configs/demo_grpo.lua grpo.group=4 | grep -q '^grpo.group=4  # command line$'
 "$HONE" config configs/demo_grpo.lua grpo.grup=4 2>/dev/null && exit 1
