@@ -71,12 +71,14 @@ static inline void stages_release(struct stages *st)
     tok_work_release(&st->tmp);
 }
 
+enum { STAGES_BATCH = 256 };
+
 /* -1 when the scanner gives the general engine's pieces, else the index of the first piece that differs. batch: how many pieces
- * are asked for at once. */
+ * are asked for at once, at most STAGES_BATCH. */
 static inline int64_t stages_differ(struct stages *st, enum tok_scanner s, struct str text, int batch)
 {
     struct err e = {0};
-    int64_t at = 0, end[64], k = 0;
+    int64_t at = 0, end[STAGES_BATCH], k = 0;
     tok_work_begin(&st->w, 0);
     tok_work_add(&st->w, text.p, text.n, 0, 0);
     if (tok_pretokenize(&st->t[s], st->re, &st->w, &st->tmp, 0, &e) != ERR_OK) {

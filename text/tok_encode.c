@@ -17,10 +17,20 @@ struct tok_enc {
     struct tok_ids *out;
     int align;
     int ascii;             /* all of it is */
+    int tells_bytes;       /* ids_tell_bytes of the tokenizer */
     int64_t gap;           /* where the gap in hand begins */
     tok_piece_fn *fn;
     void *ctx;
 };
+
+/* 1 when ids alone tell how many bytes each token covers: every byte is a symbol and no token is spelled with more than it covers. */
+static int ids_tell_bytes(const struct tok *t)
+{
+    int all = t->im.byte_level && t->prefix.n == 0 && t->suffix.n == 0;
+    for (int b = 0; b < 256; b++)
+        all &= t->im.byte_id[b] != ~0u;
+    return all;
+}
 
 err_code tok_enc_new(const struct tok *t, struct tok_enc **out, struct err *e)
 {
@@ -28,6 +38,7 @@ err_code tok_enc_new(const struct tok *t, struct tok_enc **out, struct err *e)
     if (!enc)
         return err_set(e, ERR_LIMIT, "out of memory for an encoder");
     enc->t = t;
+    enc->tells_bytes = ids_tell_bytes(t);
     enc->re = tok_re_run_new();
     if (t->scanner != TOK_SCAN_NONE)
         tok_words_init(&enc->words, t);
@@ -207,8 +218,8 @@ static void put_origins(struct tok_enc *enc, int64_t first, int64_t b)
 /* s[b, e) in pieces by the scanner. s is the text itself, or what is in enc->w: then places are looked up there. */
 static void scan_gap(struct tok_enc *enc, struct str s, int64_t b, int64_t e, int normalized)
 {
-    int64_t end[128], at = 0;
-    int batch = enc->fn ? 1 : 128;
+    int64_t end[TOK_MAX_BATCH], at = 0;
+    int batch = enc->fn ? 1 : TOK_MAX_BATCH;
     struct tok_run run = {.p = s.p + b, .n = e - b, .end = end};
     while (at < run.n) {
         int64_t first = enc->out->n, from = b + at, to;
@@ -228,12 +239,27 @@ static void scan_gap(struct tok_enc *enc, struct str s, int64_t b, int64_t e, in
     }
 }
 
+/* The scanner's pieces of enc->w as cuts, for the slow way. */
+static void scan_cuts(struct tok_enc *enc)
+{
+    int64_t end[TOK_MAX_BATCH], b = 0;
+    enc->w.n_cuts = 0;
+    for (int64_t at = 0; at < enc->w.n;) {
+        int k = tok_scan((enum tok_scanner)enc->t->scanner, enc->w.p, enc->w.n, &at, end, TOK_MAX_BATCH);
+        for (int i = 0; i < k; b = end[i++])
+            tok_work_cut(&enc->w, b, end[i]);
+    }
+}
+
 /* enc->w holds a gap after the normalizer, without added tokens. */
 static err_code encode_gap(struct tok_enc *enc, int64_t gap_begin, struct err *e)
 {
-    if (enc->t->scanner != TOK_SCAN_NONE)
+    if (enc->t->scanner != TOK_SCAN_NONE && !(enc->in->offsets && !enc->tells_bytes))
         return scan_gap(enc, (struct str){enc->w.p, enc->w.n}, 0, enc->w.n, 1), ERR_OK;
-    TRY(tok_pretokenize(enc->t, enc->re, &enc->w, &enc->tmp, gap_begin, e));
+    if (enc->t->scanner != TOK_SCAN_NONE)
+        scan_cuts(enc);
+    else
+        TRY(tok_pretokenize(enc->t, enc->re, &enc->w, &enc->tmp, gap_begin, e));
     if (is_mapped(enc->t))
         unmap(enc);
     for (int64_t i = 0; i < enc->w.n_cuts; i++)
@@ -245,7 +271,7 @@ static err_code encode_gap(struct tok_enc *enc, int64_t gap_begin, struct err *e
 static int can_scan(const struct tok_enc *enc, struct str s)
 {
     const struct tok *t = enc->t;
-    if (t->scanner == TOK_SCAN_NONE)
+    if (t->scanner == TOK_SCAN_NONE || (enc->in->offsets && !enc->tells_bytes))
         return 0;
     for (int i = 0; i < t->n_norm; i++)
         if (t->norm[i].kind != TOK_NORM_FORM || !(enc->ascii || uni_is_form(s, t->norm[i].form)))

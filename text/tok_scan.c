@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "text/tok_block.h"
 #include "text/tok_patterns.h"
 
 #ifdef __SSE2__
@@ -65,6 +66,7 @@ static void fill_classes(void)
     }
     memcpy(cls.ascii, cls.of[cls.page[0]], ASCII_N);
     free(han);
+    tok_block_take(tok_block_way());
 }
 
 static void classes_ready(void)
@@ -142,23 +144,6 @@ INLINE int64_t run_without(const uint8_t *p, int64_t i, int64_t n, unsigned bits
 
 /* ---- parts that the patterns share -------------------------------------------------------- */
 
-/* 's 't 're 've 'm 'll 'd at i, where an apostrophe stands; 0 or the length. fold: (?i), under which ſ is an s. */
-INLINE int contraction(const uint8_t *p, int64_t i, int64_t n, int fold)
-{
-    if (i + 1 >= n)
-        return 0;
-    uint8_t a = p[i + 1], b = i + 2 < n ? p[i + 2] : 0;
-    if (fold && a == 0xC5 && b == 0xBF)
-        return 3;
-    if (fold) {
-        a = a >= 'A' && a <= 'Z' ? a | 32 : a;
-        b = b >= 'A' && b <= 'Z' ? b | 32 : b;
-    }
-    if (a == 's' || a == 't' || a == 'm' || a == 'd')
-        return 2;
-    return (a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l') ? 3 : 0;
-}
-
 /* \s*[\r\n]+|\s+(?!\S)|\s+ at a space; lines = 0: without the first part. */
 INLINE int64_t spaces(const uint8_t *p, int64_t i, int64_t n, int lines)
 {
@@ -203,7 +188,7 @@ INLINE int64_t cl100k(const uint8_t *p, int64_t i, int64_t n, int digits, int ma
     if (c & NUM)
         return numbers(p, i, n, digits);
     if (p[i] == '\'') {
-        int len = contraction(p, i, n, 1);
+        int len = tok_contraction(p, i, n, 1);
         if (len)
             return i + len;
     }
@@ -224,7 +209,7 @@ INLINE int64_t gpt2(const uint8_t *p, int64_t i, int64_t n)
 {
     int w;
     if (p[i] == '\'') {
-        int len = contraction(p, i, n, 0);
+        int len = tok_contraction(p, i, n, 0);
         if (len)
             return i + len;
     }
@@ -291,7 +276,7 @@ INLINE int64_t o200k(const uint8_t *p, int64_t i, int64_t n, int digits, int con
         return numbers(p, i, n, digits);
     int64_t e = cased_word(p, i, n, w, c, skip);
     if (e >= 0)
-        return contractions && e < n && p[e] == '\'' ? e + contraction(p, e, n, 1) : e;
+        return contractions && e < n && p[e] == '\'' ? e + tok_contraction(p, e, n, 1) : e;
     if (!(c & (LETTER | SPACE)))
         return newlines(p, run_without(p, i + w, n, LETTER | NUM | SPACE), n, slash);
     if (p[i] == ' ' && i + 1 < n && !(class_at(p, i + 1, &v) & (LETTER | NUM | SPACE)))
@@ -414,73 +399,57 @@ INLINE int64_t gpt2_digits(const uint8_t *p, int64_t i, int64_t n)
 
 /* ---- many pieces -------------------------------------------------------------------------- */
 
-INLINE int64_t llama3(const uint8_t *p, int64_t i, int64_t n)
+/* 1 when the 16 bytes at i are ASCII: then a block may be worth its while. */
+INLINE int plain_ahead(const uint8_t *p, int64_t i, int64_t n)
 {
-    return cl100k(p, i, n, 3, 0);
-}
-INLINE int64_t qwen2(const uint8_t *p, int64_t i, int64_t n)
-{
-    return cl100k(p, i, n, 1, 0);
-}
-INLINE int64_t qwen35(const uint8_t *p, int64_t i, int64_t n)
-{
-    return cl100k(p, i, n, 1, 1);
-}
-INLINE int64_t o200k_full(const uint8_t *p, int64_t i, int64_t n)
-{
-    return o200k(p, i, n, 3, 1, 1, 0);
-}
-INLINE int64_t tekken(const uint8_t *p, int64_t i, int64_t n)
-{
-    return o200k(p, i, n, 1, 0, 1, 0);
-}
-INLINE int64_t kimi(const uint8_t *p, int64_t i, int64_t n)
-{
-    return o200k(p, i, n, 3, 1, 0, HAN);
-}
-INLINE int64_t whole(const uint8_t *p, int64_t i, int64_t n)
-{
-    (void)p;
-    (void)i;
-    return n;
+    uint64_t a, b;
+    if (i + TOK_BLOCK > n)
+        return 0;
+    memcpy(&a, p + i, 8);
+    memcpy(&b, p + i + 8, 8);
+    return !((a | b) & 0x8080808080808080u);
 }
 
-#define MANY(fn)                                                                                    \
-    static int many_##fn(const uint8_t *p, int64_t n, int64_t *at, int64_t *end, int max)           \
+/* Blocks where they can be had; max < TOK_BLOCK: never. The caller is asked for more room before one is not taken for want of it. */
+#define MANY(name, one)                                                                             \
+    static int many_##name(const uint8_t *p, int64_t n, int64_t *at, int64_t *end, int max)         \
     {                                                                                               \
         int k = 0;                                                                                  \
-        for (int64_t i = *at; i < n && k < max; *at = i)                                            \
-            end[k++] = i = fn(p, i, n);                                                             \
+        tok_block_fn *blocks = tok_block_of[TOK_SCAN_##name];                                       \
+        for (int64_t i = *at; i < n && k < max; *at = i) {                                          \
+            if (blocks && max >= TOK_BLOCK && plain_ahead(p, i, n)) {                               \
+                if (max - k < TOK_BLOCK)                                                            \
+                    break;                                                                          \
+                k += blocks(p, n, &i, end + k, max - k);                                            \
+                if (k == max)                                                                       \
+                    continue;                                                                       \
+            }                                                                                       \
+            end[k++] = i = one;                                                                     \
+        }                                                                                           \
         return k;                                                                                   \
     }
-MANY(whole)
-MANY(gpt2)
-MANY(gpt2_digits)
-MANY(llama3)
-MANY(qwen2)
-MANY(qwen35)
-MANY(o200k_full)
-MANY(tekken)
-MANY(kimi)
-MANY(ds3)
+MANY(NONE, n)
+MANY(GPT2, gpt2(p, i, n))
+MANY(GPT2_DIGITS, gpt2_digits(p, i, n))
+MANY(LLAMA3, cl100k(p, i, n, 3, 0))
+MANY(QWEN2, cl100k(p, i, n, 1, 0))
+MANY(QWEN35, cl100k(p, i, n, 1, 1))
+MANY(O200K, o200k(p, i, n, 3, 1, 1, 0))
+MANY(TEKKEN, o200k(p, i, n, 1, 0, 1, 0))
+MANY(KIMI, o200k(p, i, n, 3, 1, 0, HAN))
+MANY(DS3, ds3(p, i, n))
 
 int tok_scan(enum tok_scanner s, const char *text, int64_t n, int64_t *at, int64_t *end, int max)
 {
     const uint8_t *p = (const uint8_t *)text;
     switch (s) {
-    case TOK_SCAN_GPT2: return many_gpt2(p, n, at, end, max);
-    case TOK_SCAN_GPT2_DIGITS: return many_gpt2_digits(p, n, at, end, max);
-    case TOK_SCAN_LLAMA3: return many_llama3(p, n, at, end, max);
-    case TOK_SCAN_QWEN2: return many_qwen2(p, n, at, end, max);
-    case TOK_SCAN_QWEN35: return many_qwen35(p, n, at, end, max);
-    case TOK_SCAN_O200K: return many_o200k_full(p, n, at, end, max);
-    case TOK_SCAN_TEKKEN: return many_tekken(p, n, at, end, max);
-    case TOK_SCAN_KIMI: return many_kimi(p, n, at, end, max);
-    case TOK_SCAN_DS3: return many_ds3(p, n, at, end, max);
-    case TOK_SCAN_NONE:
+#define X(name, what) \
+    case TOK_SCAN_##name: return many_##name(p, n, at, end, max);
+        TOK_SCANNERS(X)
+#undef X
     case TOK_N_SCANNERS: break;
     }
-    return many_whole(p, n, at, end, max);
+    return many_NONE(p, n, at, end, max);
 }
 
 /* ---- choosing ----------------------------------------------------------------------------- */

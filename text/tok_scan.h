@@ -29,7 +29,8 @@ enum tok_scanner {
 /* Which scanner does what these stages do; TOK_SCAN_NONE when none does. */
 enum tok_scanner tok_scan_for(const struct tok_pre *pre, int n);
 
-/* Ends of the pieces of p[0, n) from `at` on, at most max of them; returns their number and moves *at behind the last.
+/* Ends of the pieces of p[0, n) from `at` on, one to max of them; returns their number and moves *at behind the last. Much
+ * faster with max a few hundred. What lies behind the returned ends is written to as well.
  * p is valid UTF-8. The piece that begins at *at ends at end[0], and so on. */
 int tok_scan(enum tok_scanner s, const char *p, int64_t n, int64_t *at, int64_t *end, int max);
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { SMALL = 15, MID = 31, LONG_MAX_BYTES = 1024, MAX_BATCH = 256, COUNT_SHIFT = 24, ID_MASK = (1 << COUNT_SHIFT) - 1 };
+enum { SMALL = 15, MID = 31, LONG_MAX_BYTES = 1024, COUNT_SHIFT = 24, ID_MASK = (1 << COUNT_SHIFT) - 1, FAR = 255 };
 
 /* ---- keys --------------------------------------------------------------------------------- */
 
@@ -32,12 +32,15 @@ static inline uint64_t mix(uint64_t lo, uint64_t hi)
     return h ^ h >> 32;
 }
 
-static inline void key32(const char *p, int64_t len, uint64_t key[4])
+static inline void key32(const char *p, int64_t len, int ample, uint64_t key[4])
 {
     char copy[32] = {0};
-    memcpy(copy, p, (size_t)len);
-    copy[31] = (char)len;
-    memcpy(key, copy, 32);
+    if (!ample)
+        p = memcpy(copy, p, (size_t)len);
+    key[0] = load8(p);
+    key[1] = load8(p + 8);
+    key[2] = load8(p + 16) & low_mask[len < 24 ? len - 16 : 8];
+    key[3] = (load8(p + 24) & low_mask[len > 24 ? len - 24 : 0]) | (uint64_t)len << 56;
 }
 
 static inline uint64_t mix32(const uint64_t k[4])
@@ -59,19 +62,34 @@ static void *table(uint64_t n, size_t size)
     return p;
 }
 
-static void put_small(struct tok_words *c, uint64_t lo, uint64_t hi, uint64_t h, const uint32_t *id, int n)
+/* Four places: two lines side by side. The one to put a word in. */
+static struct tok_word16 *small_slot(struct tok_words *c, uint64_t lo, uint64_t hi, uint64_t h)
 {
-    struct tok_word16 *slot = NULL;
-    for (int k = 0; k < 4 && !slot; k++) {
-        struct tok_word16 *e = &c->small[(((h & c->small_mask) * 2 + (uint64_t)k) & (c->small_mask * 2 + 1))];
+    for (int k = 0; k < 4; k++) {
+        struct tok_word16 *e = &c->small[((h & c->small_mask) ^ (uint64_t)(k >> 1)) * 2 + (uint64_t)(k & 1)];
         if (e->hi == 0 || (e->lo == lo && e->hi == hi))
-            slot = e;
+            return e;
     }
-    if (!slot) /* all taken: one of its own line makes room */
-        slot = &c->small[(h & c->small_mask) * 2 + (h >> 63)];
-    *slot = (struct tok_word16){.lo = lo, .hi = hi};
-    memcpy(slot->id, id, (size_t)n * sizeof *id);
-    slot->id[0] |= (uint32_t)n << COUNT_SHIFT;
+    return &c->small[(h & c->small_mask) * 2 + (h >> 63)]; /* all taken: one of its own line makes room */
+}
+
+/* n ids into room for `near` of them, or the pool. 0 when neither takes them. */
+static int put_entry(struct tok_words *c, uint32_t *room, int64_t near, const int32_t *id, int64_t n)
+{
+    if (n >= 1 && n <= near) {
+        memcpy(room, id, (size_t)n * sizeof *id);
+        room[0] |= (uint32_t)n << COUNT_SHIFT;
+        return 1;
+    }
+    if (n < 1 || n > MID || c->pool_n + n + 1 > c->pool_cap)
+        return 0;
+    room[0] = (uint32_t)FAR << COUNT_SHIFT;
+    room[1] = (uint32_t)c->pool_n;
+    room[2] = c->generation;
+    c->pool[c->pool_n++] = (uint32_t)n;
+    memcpy(c->pool + c->pool_n, id, (size_t)n * sizeof *id);
+    c->pool_n += n;
+    return 1;
 }
 
 void tok_words_init(struct tok_words *c, const struct tok *t)
@@ -79,12 +97,12 @@ void tok_words_init(struct tok_words *c, const struct tok *t)
     uint64_t small = 1 << 14;
     while (small < 5 * (uint64_t)t->im.n_ids / 2)
         small *= 2;
-    uint64_t mid = small / 8, lng = small / 4;
-    *c = (struct tok_words){.small_mask = small / 2 - 1, .mid_mask = mid - 1, .long_mask = lng - 1, .pool_cap = (int64_t)lng * 128};
+    uint64_t mid = small / 2, lng = small / 4;
+    *c = (struct tok_words){.small_mask = small / 2 - 1, .mid_mask = mid - 1, .long_mask = lng - 1, .pool_cap = (int64_t)lng * 32};
     c->small = table(small, sizeof *c->small);
     c->mid = table(mid, sizeof *c->mid);
     c->lng = table(lng, sizeof *c->lng);
-    c->pool = table((uint64_t)c->pool_cap, 1);
+    c->pool = table((uint64_t)c->pool_cap, sizeof *c->pool);
     for (int32_t id = 0; id < t->im.n_ids; id++) {
         struct str s = tok_im_text(&t->im, id);
         uint32_t one = (uint32_t)id;
@@ -92,7 +110,8 @@ void tok_words_init(struct tok_words *c, const struct tok *t)
         if (!(t->im.flags[id] & TOK_SELF) || s.n == 0 || s.n > SMALL)
             continue;
         key16(s.p, s.n, 0, &lo, &hi);
-        put_small(c, lo, hi, mix(lo, hi), &one, 1);
+        struct tok_word16 *e = small_slot(c, lo, hi, mix(lo, hi));
+        *e = (struct tok_word16){.lo = lo, .hi = hi, .id = {one | 1u << COUNT_SHIFT}};
     }
 }
 
@@ -109,146 +128,180 @@ int64_t tok_words_memory(const struct tok_words *c)
 {
     if (!c->small)
         return 0;
-    return (int64_t)((c->small_mask + 1) * 2 * sizeof *c->small + (c->mid_mask + 1) * sizeof *c->mid + (c->long_mask + 1) * sizeof *c->lng) + c->pool_cap;
+    return (int64_t)((c->small_mask + 1) * 2 * sizeof *c->small + (c->mid_mask + 1) * sizeof *c->mid + (c->long_mask + 1) * sizeof *c->lng + (uint64_t)c->pool_cap * sizeof *c->pool);
 }
 
 /* ---- looking up --------------------------------------------------------------------------- */
 
-static inline void put_ids(struct tok_ids *out, const uint32_t *id, int64_t n)
+/* Room for n ids more and for the short words that may follow without asking. */
+static inline void reserve(struct tok_ids *out, int64_t n)
 {
-    out->id = tok_grow(out->id, &out->cap, out->n + n + 8, sizeof *out->id);
+    out->id = tok_grow(out->id, &out->cap, out->n + n + 4 * TOK_MAX_BATCH + 16, sizeof *out->id);
+}
+
+static void put_ids(struct tok_ids *out, const uint32_t *id, int64_t n)
+{
+    reserve(out, n);
     memcpy(out->id + out->n, id, (size_t)n * sizeof *id);
     out->n += n;
 }
 
-static void merged(const struct tok *t, struct bpe_scratch *bpe, struct str word, struct tok_ids *out)
+/* The ids of an entry; 0 when the pool was emptied since. */
+static int put_found(const struct tok_words *c, const uint32_t *room, struct tok_ids *out)
+{
+    uint32_t count = room[0] >> COUNT_SHIFT;
+    if (count != FAR) {
+        put_ids(out, room, count);
+        out->id[out->n - count] &= ID_MASK;
+        return 1;
+    }
+    if (room[2] != c->generation)
+        return 0;
+    put_ids(out, c->pool + room[1] + 1, c->pool[room[1]]);
+    return 1;
+}
+
+static int64_t merged(const struct tok *t, struct bpe_scratch *bpe, struct str word, struct tok_ids *out)
 {
     bpe_word(t, word, bpe);
-    out->id = tok_grow(out->id, &out->cap, out->n + bpe->n + 8, sizeof *out->id);
+    reserve(out, bpe->n);
     for (int64_t i = 0; i < bpe->n; i++)
         out->id[out->n + i] = (int32_t)bpe->sym[i].id;
     out->n += bpe->n;
+    return bpe->n;
 }
 
-static __attribute__((noinline)) void miss_small(struct tok_words *c, const struct tok *t, struct bpe_scratch *bpe, struct str word, struct tok_ids *out)
+static void empty_pool(struct tok_words *c)
 {
-    int64_t first = out->n;
+    memset(c->lng, 0, (size_t)(c->long_mask + 1) * sizeof *c->lng);
+    c->pool_n = c->n_long = 0;
+    c->generation++;
+}
+
+static void make_room(struct tok_words *c, int64_t need)
+{
+    if (c->pool_n + need > c->pool_cap || 2 * c->n_long > (int64_t)c->long_mask)
+        empty_pool(c);
+}
+
+/* Not in the first line, or with many ids, or not at all. */
+static __attribute__((noinline)) void encode_small(struct tok_words *c, const struct tok *t, struct bpe_scratch *bpe, struct str word, struct tok_ids *out)
+{
     uint64_t lo, hi;
-    merged(t, bpe, word, out);
-    int64_t n = out->n - first;
-    if (n < 1 || n > 4)
-        return;
     key16(word.p, word.n, 0, &lo, &hi);
-    put_small(c, lo, hi, mix(lo, hi), (const uint32_t *)out->id + first, (int)n);
+    struct tok_word16 *e = small_slot(c, lo, hi, mix(lo, hi));
+    if (e->lo == lo && e->hi == hi && put_found(c, e->id, out))
+        return;
+    int64_t n = merged(t, bpe, word, out);
+    struct tok_word16 made = {.lo = lo, .hi = hi};
+    make_room(c, SMALL + 1);
+    if (put_entry(c, made.id, 4, out->id + out->n - n, n))
+        *e = made;
 }
 
-static void encode_mid(struct tok_words *c, const struct tok *t, struct bpe_scratch *bpe, struct str word, struct tok_ids *out)
+static void encode_mid(struct tok_words *c, const struct tok *t, struct bpe_scratch *bpe, struct str word, int ample, uint64_t h, struct tok_ids *out)
 {
-    uint64_t key[4];
-    key32(word.p, word.n, key);
-    uint64_t h = mix32(key);
-    struct tok_word32 *a = &c->mid[h & c->mid_mask], *b = &c->mid[(h & c->mid_mask) ^ 1];
-    struct tok_word32 *hit = !memcmp(a->key, key, 32) ? a : !memcmp(b->key, key, 32) ? b : NULL;
-    if (hit) {
-        int64_t n = hit->id[0] >> COUNT_SHIFT;
-        memcpy(out->id + out->n, hit->id, sizeof hit->id);
-        out->id[out->n] &= ID_MASK;
-        out->n += n;
+    struct tok_word32 made = {0}, *a = &c->mid[h & c->mid_mask], *b = &c->mid[(h & c->mid_mask) ^ 1];
+    key32(word.p, word.n, ample, made.key);
+    struct tok_word32 *hit = !memcmp(a->key, made.key, sizeof made.key) ? a : !memcmp(b->key, made.key, sizeof made.key) ? b : NULL;
+    if (hit && put_found(c, hit->id, out))
         return;
-    }
-    int64_t first = out->n;
-    merged(t, bpe, word, out);
-    int64_t n = out->n - first;
-    if (n < 1 || n > 8)
-        return;
-    hit = a->key[3] == 0 ? a : b->key[3] == 0 ? b : h >> 63 ? a : b;
-    memcpy(hit->key, key, 32);
-    memcpy(hit->id, out->id + first, (size_t)n * sizeof *out->id);
-    hit->id[0] |= (uint32_t)n << COUNT_SHIFT;
+    int64_t n = merged(t, bpe, word, out);
+    if (!hit)
+        hit = a->key[3] == 0 ? a : b->key[3] == 0 ? b : h >> 63 ? a : b;
+    make_room(c, MID + 1);
+    if (put_entry(c, made.id, 8, out->id + out->n - n, n))
+        *hit = made;
 }
 
 static void remember_long(struct tok_words *c, uint64_t h, struct str word, const int32_t *id, int64_t n)
 {
-    int64_t bytes = (word.n + 3) / 4 * 4, need = bytes + n * 4;
+    int64_t need = 1 + n + (word.n + 3) / 4;
     if (need > c->pool_cap / 16)
         return;
-    if (c->pool_n + need > c->pool_cap || 2 * c->n_long > (int64_t)c->long_mask) {
-        memset(c->lng, 0, (size_t)(c->long_mask + 1) * sizeof *c->lng);
-        c->pool_n = c->n_long = 0;
-    }
+    make_room(c, need);
     uint64_t k = h & c->long_mask;
     while (c->lng[k].len)
         k = (k + 1) & c->long_mask;
-    c->lng[k] = (struct tok_word_long){.hash = h, .at = (uint32_t)c->pool_n, .len = (uint32_t)word.n, .n = (uint32_t)n};
-    memcpy(c->pool + c->pool_n, word.p, (size_t)word.n);
-    memcpy(c->pool + c->pool_n + bytes, id, (size_t)n * sizeof *id);
+    uint32_t *room = c->pool + c->pool_n;
+    c->lng[k] = (struct tok_word_long){.hash = h, .at = (uint32_t)c->pool_n, .len = (uint32_t)word.n};
+    room[0] = (uint32_t)n;
+    memcpy(room + 1, id, (size_t)n * sizeof *id);
+    memcpy(room + 1 + n, word.p, (size_t)word.n);
     c->pool_n += need;
     c->n_long++;
 }
 
-static void encode_long(struct tok_words *c, const struct tok *t, struct bpe_scratch *bpe, struct str word, struct tok_ids *out)
+static void encode_long(struct tok_words *c, const struct tok *t, struct bpe_scratch *bpe, struct str word, uint64_t h, struct tok_ids *out)
 {
     if (word.n > LONG_MAX_BYTES) {
         merged(t, bpe, word, out);
         return;
     }
-    uint64_t h = tok_hash_bytes(word.p, word.n);
     for (uint64_t k = h & c->long_mask; c->lng[k].len; k = (k + 1) & c->long_mask) {
         const struct tok_word_long *e = &c->lng[k];
-        if (e->hash == h && e->len == word.n && !memcmp(c->pool + e->at, word.p, (size_t)word.n)) {
-            put_ids(out, (const uint32_t *)(const void *)(c->pool + e->at + (e->len + 3) / 4 * 4), e->n);
+        const uint32_t *room = c->pool + e->at;
+        if (e->hash == h && e->len == word.n && !memcmp(room + 1 + room[0], word.p, (size_t)word.n)) {
+            put_ids(out, room + 1, room[0]);
             return;
         }
     }
-    int64_t first = out->n;
-    merged(t, bpe, word, out);
-    remember_long(c, h, word, out->id + first, out->n - first);
+    int64_t n = merged(t, bpe, word, out);
+    remember_long(c, h, word, out->id + out->n - n, n);
 }
 
+/* The first look at each word only asks for the lines that it may be in, so that waiting for one is waiting for all. */
 void tok_words_encode(struct tok_words *c, const struct tok *t, struct bpe_scratch *bpe, const struct tok_run *run, struct tok_ids *out)
 {
-    uint64_t lo[MAX_BATCH], hi[MAX_BATCH], line[MAX_BATCH];
+    struct {
+        uint64_t lo, hi, at; /* at: line of a short word, hash of another */
+    } look[TOK_MAX_BATCH];
     int64_t b = run->b;
-    assert(run->k <= MAX_BATCH);
+    assert(run->k <= TOK_MAX_BATCH);
     for (int i = 0; i < run->k; i++) {
         int64_t len = run->end[i] - b;
+        const char *p = run->p + b;
         if (len <= SMALL) {
-            key16(run->p + b, len, b + 16 <= run->n, &lo[i], &hi[i]);
-            line[i] = (mix(lo[i], hi[i]) & c->small_mask) * 2;
-            __builtin_prefetch(&c->small[line[i]]);
+            key16(p, len, b + 16 <= run->n, &look[i].lo, &look[i].hi);
+            look[i].at = (mix(look[i].lo, look[i].hi) & c->small_mask) * 2;
+            __builtin_prefetch(&c->small[look[i].at]);
+        } else if (len <= MID) {
+            uint64_t key[4];
+            key32(p, len, b + 32 <= run->n, key);
+            look[i].at = mix32(key);
+            __builtin_prefetch(&c->mid[look[i].at & c->mid_mask]);
+        } else {
+            look[i].at = len <= LONG_MAX_BYTES ? tok_hash_bytes(p, len) : 0;
+            __builtin_prefetch(&c->lng[look[i].at & c->long_mask]);
         }
         b = run->end[i];
     }
-    out->id = tok_grow(out->id, &out->cap, out->n + 8 * run->k + 16, sizeof *out->id);
+    reserve(out, 0);
+    int32_t *id = out->id + out->n;
     b = run->b;
     for (int i = 0; i < run->k; i++) {
         struct str word = {run->p + b, run->end[i] - b};
+        int64_t from = b;
         b = run->end[i];
-        if (out->cap - out->n < 8 * (run->k - i) + 16)
-            out->id = tok_grow(out->id, &out->cap, out->n + 8 * (run->k - i) + 16, sizeof *out->id);
-        if (word.n > SMALL) {
-            if (word.n <= MID)
-                encode_mid(c, t, bpe, word, out);
-            else
-                encode_long(c, t, bpe, word, out);
-            continue;
-        }
-        const struct tok_word16 *e = &c->small[line[i]];
-        if (__builtin_expect(e->lo != lo[i] || e->hi != hi[i], 0)) {
-            e++;
-            if (e->lo != lo[i] || e->hi != hi[i]) {
-                e = &c->small[(line[i] + 2) & (c->small_mask * 2 + 1)];
-                if (e->lo != lo[i] || e->hi != hi[i])
-                    e++;
-                if (e->lo != lo[i] || e->hi != hi[i]) {
-                    miss_small(c, t, bpe, word, out);
-                    continue;
-                }
+        if (word.n <= SMALL) {
+            const struct tok_word16 *e = &c->small[look[i].at];
+            e += (e->lo ^ look[i].lo) | (e->hi ^ look[i].hi) ? 1 : 0; /* which of the two is as good as random: no branch */
+            uint32_t first = e->id[0];
+            if (__builtin_expect(!((e->lo ^ look[i].lo) | (e->hi ^ look[i].hi)) && first < (uint32_t)FAR << COUNT_SHIFT, 1)) {
+                memcpy(id, e->id, sizeof e->id);
+                id[0] = (int32_t)(first & ID_MASK);
+                id += first >> COUNT_SHIFT;
+                continue;
             }
         }
-        uint32_t first = e->id[0];
-        memcpy(out->id + out->n, e->id, sizeof e->id);
-        out->id[out->n] = (int32_t)(first & ID_MASK);
-        out->n += first >> COUNT_SHIFT;
+        out->n = id - out->id;
+        if (word.n <= SMALL)
+            encode_small(c, t, bpe, word, out);
+        else if (word.n <= MID)
+            encode_mid(c, t, bpe, word, from + 32 <= run->n, look[i].at, out);
+        else
+            encode_long(c, t, bpe, word, look[i].at, out);
+        id = out->id + out->n;
     }
+    out->n = id - out->id;
 }

@@ -3,6 +3,7 @@
 
 #include "tests/test.h"
 #include "tests/tok_stages.h"
+#include "text/tok_block.h"
 
 static uint64_t state = 88172645463325252u;
 
@@ -32,12 +33,23 @@ static uint32_t character(void)
     return c;
 }
 
+/* ASCII, nearly all: what blocks are for. few: as many different characters, so that rare neighbours meet. */
+static uint32_t plain_character(uint32_t few)
+{
+    static const char often[] = " \n\r\t's.,aAzZ019/'tredlvmLS\x0b\x01(";
+    if (rnd(300) == 0)
+        return character();
+    return rnd(3) ? (unsigned char)often[rnd(few < sizeof often - 1 ? few : sizeof often - 1)] : few < 20 ? ' ' + rnd(2) * 'A' : rnd(128);
+}
+
 static int64_t random_text(char *out, int64_t max)
 {
     int64_t n = 0;
-    int64_t want = 1 + rnd(rnd(8) ? 24 : (uint32_t)max - 300);
+    int plain = rnd(2) == 0;
+    uint32_t few = 2 + rnd(40);
+    int64_t want = plain ? 64 + rnd(500) : 1 + rnd(rnd(8) ? 24 : (uint32_t)max - 300);
     while (n < want) {
-        uint32_t c = character();
+        uint32_t c = plain ? plain_character(few) : character();
         int repeat = rnd(4) ? 1 : (int)(1 + rnd(rnd(8) ? 4 : 70));
         for (int i = 0; i < repeat && n + 4 < max; i++)
             n += utf8_encode(c, out + n);
@@ -61,8 +73,9 @@ static void scanners_equal_patterns(void **unused)
         int64_t n = random_text(buf, MAX);
         char *exact = malloc((size_t)n);
         memcpy(exact, buf, (size_t)n);
+        tok_block_take((enum tok_block_way)rnd((uint32_t)tok_block_way() + 1));
         for (int s = TOK_SCAN_NONE + 1; s < TOK_N_SCANNERS; s++) {
-            int64_t k = stages_differ(&st, (enum tok_scanner)s, (struct str){exact, n}, 1 + (int)rnd(64));
+            int64_t k = stages_differ(&st, (enum tok_scanner)s, (struct str){exact, n}, 1 + (int)rnd(rnd(4) ? STAGES_BATCH : 64));
             if (k >= 0) {
                 int64_t b = k ? st.w.cut[k - 1].b : 0, e = k < st.w.n_cuts ? st.w.cut[k].e : n;
                 for (int64_t i = b; i < n && i < e + 12; i++)
@@ -74,7 +87,8 @@ static void scanners_equal_patterns(void **unused)
         free(exact);
         texts++;
     }
-    printf("%lld texts, each by %d scanners\n", (long long)texts, TOK_N_SCANNERS - 1);
+    tok_block_take(tok_block_way());
+    printf("%lld texts, each by %d scanners, %d of %d ways to read blocks\n", (long long)texts, TOK_N_SCANNERS - 1, tok_block_way() + 1, TOK_N_BLOCK_WAYS);
     stages_release(&st);
 }
 
