@@ -17,6 +17,19 @@ head -4 rl.jsonl | "$hone" rollout --model demo/v3_sft --samples 2 --max-tokens 
 [ "$(sql "SELECT sum(value) FROM metrics WHERE name = 'differing_tokens'")" = 0.0 ] || fail "log-probs of rollout and trainer differ"
 [ "$(sql "SELECT sum(value) > 0 FROM metrics WHERE name = 'compared_tokens'")" = 1 ] || fail "nothing was compared"
 
+# the measured loads give a placement, by the query of docs/plan.md
+sed -n '/^sqlite3 hone.db/,/loads.json$/p' "$root/docs/plan.md" | sed 's#hone.db#demo/hone.db#' >query.sh
+sh query.sh || fail "the query of docs/plan.md"
+"$hone" plan eplb loads.json --replicas 24 --groups 4 --nodes 2 --gpus 8 --json >placed || fail "placement"
+python3 - <<'END'
+import json
+loads, placed = json.load(open("loads.json"))["loads"], [json.loads(l) for l in open("placed")]
+assert len(loads) == len(placed) and len(loads) >= 3 and all(len(x) == 16 for x in loads), loads
+assert all(sum(x) > 0 for x in loads[:3]), loads # behind them the MTP layer, which GRPO does not run
+for p in placed:
+    assert sorted(set(p["slot_expert"])) == list(range(16)) and sum(p["replicas"]) == 24 and 1 <= p["imbalance"] < 4, p
+END
+
 # extension in two stages: the saved config has it, the second stage adds nothing of its own
 extend="model.rope=yarn model.rope_factor=40 model.rope_original=512 train.steps=1 train.lr=0 train.warmup=0 train.schedule=constant train.lr_min=0"
 # shellcheck disable=SC2086
