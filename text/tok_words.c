@@ -26,10 +26,11 @@ static inline void key16(const char *p, int64_t len, int ample, uint64_t *lo, ui
     *hi = (load8(p + 8) & low_mask[len > 8 ? len - 8 : 0]) | (uint64_t)len << 56;
 }
 
+/* The whole product folded: every bit of the key counts in the low bits, also the length at the top. */
 static inline uint64_t mix(uint64_t lo, uint64_t hi)
 {
-    uint64_t h = (lo ^ hi * 0x9E3779B97F4A7C15u) * 0xD6E8FEB86659FD93u;
-    return h ^ h >> 32;
+    unsigned __int128 m = (unsigned __int128)(lo ^ 0xA0761D6478BD642Fu) * (hi ^ 0xE7037ED1A0B428DBu);
+    return (uint64_t)m ^ (uint64_t)(m >> 64);
 }
 
 static inline void key32(const char *p, int64_t len, int ample, uint64_t key[4])
