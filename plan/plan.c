@@ -106,10 +106,29 @@ static int changes_of(const struct plan_job *j, struct change *out, char (*text)
         snprintf(text[n], sizeof text[n], "--pp %lld", (long long)(j->pp * k));
         CHANGE(1, text[n], pp = j->pp * k)
         snprintf(text[n], sizeof text[n], "--gpus %lld", (long long)(j->gpus * k));
-        CHANGE(j->zero, text[n], gpus = j->gpus * k)
+        CHANGE(j->zero, text[n], gpus = j->gpus * k; out[n].j.batch = j->batch * k)
     }
 #undef CHANGE
     return n;
+}
+
+/* The fewest GPUs on which something fits, with everything that saves memory; 0: none up to 1024 times as many. */
+static int fewest_gpus(const struct plan_job *j, struct arena scratch, char *text, size_t cap)
+{
+    struct plan_job x = *j;
+    x.zero = x.micro = x.uneven = 1, x.recompute = PLAN_RECOMPUTE_full, x.moment_bytes = 2;
+    for (x.gpus = j->gpus; x.gpus <= j->gpus * 1024; x.gpus *= 2)
+        for (x.pp = j->pp; x.pp <= j->model->layers && x.pp <= x.gpus; x.pp *= 2)
+            for (x.ep = j->ep; x.ep <= x.gpus / x.pp; x.ep *= 2) {
+                x.batch = x.gpus / x.pp * 2 * x.pp;
+                double gib = would_take(&x, scratch);
+                if (gib < 0 || gib * GIB > j->cluster.memory)
+                    continue;
+                snprintf(text, cap, "; would fit: --gpus %lld --pp %lld --ep %lld%s --recompute full --moments bf16 (%.1f)", (long long)x.gpus, (long long)x.pp, (long long)x.ep,
+                         j->model->layers % x.pp ? " --uneven" : "", gib);
+                return 1;
+            }
+    return 0;
 }
 
 static err_code does_not_fit(const struct plan_job *j, const struct plan_result *r, struct arena scratch, struct err *e)
@@ -136,8 +155,8 @@ static err_code does_not_fit(const struct plan_job *j, const struct plan_result 
     double gib = would_take(&all, scratch);
     if (!found && gib >= 0 && gib * GIB <= j->cluster.memory)
         snprintf(hint, sizeof hint, "; would fit: --zero 1 --micro 1 --recompute full --moments bf16 together (%.1f)", gib);
-    else if (!found)
-        snprintf(hint, sizeof hint, "; no single change fits: more stages, experts over more GPUs, or more GPUs are needed");
+    else if (!found && !fewest_gpus(j, scratch, hint, sizeof hint))
+        snprintf(hint, sizeof hint, "; nothing fits on up to 1024 times as many GPUs");
     return err_set(e, ERR_LIMIT, "does not fit: rank %lld of the pipeline needs %.1f GiB, a GPU has %.1f (%.1f GiB too many; most of it %s, %.1f)%s", (long long)w->rank,
                    w->total / GIB, j->cluster.memory / GIB, (w->total - j->cluster.memory) / GIB, names[most], w->part[most] / GIB, hint);
 }

@@ -195,7 +195,15 @@ static void hints_hold(void **state)
     assert_true(fabs(r.ranks[r.worst].total / (1 << 30) - said) < 0.06);
     j = report();
     j.gpus = 16, j.pp = 1, j.ep = 16, j.batch = 16, j.schedule = PIPE_1f1b;
-    refused(&j, ERR_LIMIT, "no single change fits");
+    refused(&j, ERR_LIMIT, "would fit: --gpus ");
+    assert_int_equal(plan_make(&j, &mem, &r, &e), ERR_LIMIT);
+    long long gpus, pp, ep;
+    assert_int_equal(sscanf(strstr(e.msg, "would fit"), "would fit: --gpus %lld --pp %lld --ep %lld", &gpus, &pp, &ep), 3);
+    j.gpus = gpus, j.pp = pp, j.ep = ep, j.uneven = 1, j.recompute = PLAN_RECOMPUTE_full, j.batch = gpus * 2;
+    assert_int_equal(plan_make(&j, &mem, &r, &e), ERR_OK);
+    j = small();
+    j.gpus = 1, j.batch = 2;
+    refused(&j, ERR_LIMIT, "--gpus 4 (");
 }
 
 int main(void)
