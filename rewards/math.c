@@ -235,14 +235,15 @@ static enum math_outcome decide(struct math_checker *m, struct side *g, struct s
     return MATH_WRONG;
 }
 
-static void read_side(struct math_checker *m, struct side *s, enum math_form form, const char **rule)
+/* strict: the rules that the caller wants, which are for predictions; a gold solution may end in #### where a policy must box. */
+static void read_side(struct math_checker *m, struct side *s, enum math_form form, int strict, const char **rule)
 {
-    struct math_opts loose = m->o; /* a bare answer may hold a box and need not */
+    struct math_opts loose = m->o;
     loose.strict_box = 0;
     memset(loose.rules, 0, sizeof loose.rules);
     *rule = "answer";
     if (form == MATH_RESPONSE)
-        s->text = math_find(m, s->text, &m->o, rule);
+        s->text = math_find(m, s->text, strict ? &m->o : &loose, rule);
     else if (s->text.n <= MATH_MAX_BYTES && holds_box(s->text))
         s->text = math_find(m, s->text, &loose, rule);
     s->x = s->text.n ? math_parse(m, s->text, &s->plain) : NULL;
@@ -279,9 +280,9 @@ void math_check(struct math_checker *m, const struct math_question *q, const str
     const char *rule;
     begin(m, o);
     *r = (struct math_result){.rule = "none"};
-    read_side(m, &g, q->gold_form, &rule);
+    read_side(m, &g, q->gold_form, 0, &rule);
     if (g.x) {
-        read_side(m, &p, q->pred_form, &r->rule);
+        read_side(m, &p, q->pred_form, 1, &r->rule);
         char gc = q->pred_form == MATH_RESPONSE && strcmp(r->rule, "box") ? choice_letter(m, g.x, g.plain) : 0;
         if (gc && p.x && !choice_letter(m, p.x, p.plain)) {
             const char *choice;

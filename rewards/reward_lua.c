@@ -1,11 +1,13 @@
 /* lua: reward(row) of a user's file -> score[, outcome[, why]].
  * Every call has a state of its own: a global or an upvalue that counts would make a score depend on the order in which threads
- * take samples. A state costs some 50 us and the file's top level. */
+ * take samples. A state costs some 50 us and the file's top level. The file may ask the math verifier: math_verify(question). */
 #include <math.h>
 #include <stdlib.h>
 
 #include "core/file.h"
+#include "core/par.h"
 #include "rewards/kind.h"
+#include "rewards/math.h"
 
 enum { LUA_FILE_MAX = 16 << 20 };
 
@@ -13,6 +15,7 @@ struct lua_reward {
     struct sbuf text;
     char *path;
     struct script_limits limits;
+    struct math_checker *checker[PAR_MAX + 1]; /* one per thread, made when first needed; the last one: of opening */
 };
 
 static void lua_close_reward(void *self)
@@ -20,14 +23,66 @@ static void lua_close_reward(void *self)
     struct lua_reward *l = self;
     sbuf_release(&l->text);
     free(l->path);
+    for (int w = 0; w <= PAR_MAX; w++)
+        math_close(l->checker[w]);
     free(l);
 }
 
+static err_code form_of(const json_t *q, const char *key, enum math_form *form, struct err *e)
+{
+    struct str s = {NULL, 0};
+    TRY(json_opt_str(q, key, &s, e));
+    if (s.p && !str_eq(s, STR("answer")) && !str_eq(s, STR("response")))
+        return err_set(e, ERR_DATA, "%s must be \"answer\" or \"response\"", key);
+    if (s.p)
+        *form = str_eq(s, STR("answer")) ? MATH_ANSWER : MATH_RESPONSE;
+    return ERR_OK;
+}
+
+/* math_verify{gold =, pred =, form =, gold_form =, policy =} -> {outcome =, why =, extracted =, rule =, gold_parsed =, pred_parsed =} */
+static err_code math_verify(void *ctx, const json_t *args, json_t **out, int64_t *work, struct err *e)
+{
+    struct math_checker **m = ctx;
+    struct math_question ask = {.pred_form = MATH_RESPONSE, .explain = 1};
+    struct math_opts o = MATH_OPTS_DEFAULT;
+    struct math_result r;
+    struct str policy = {NULL, 0};
+    const json_t *q = json_array_get(args, 0);
+    err_code rc = json_is_object(q) && json_array_size(args) == 1 ? ERR_OK : err_set(e, ERR_DATA, "one table is wanted");
+    rc = rc != ERR_OK ? rc : json_need_str(q, "gold", &ask.gold, e);
+    rc = rc != ERR_OK ? rc : json_need_str(q, "pred", &ask.pred, e);
+    rc = rc != ERR_OK ? rc : form_of(q, "form", &ask.pred_form, e);
+    rc = rc != ERR_OK ? rc : form_of(q, "gold_form", &ask.gold_form, e);
+    rc = rc != ERR_OK ? rc : json_opt_str(q, "policy", &policy, e);
+    rc = rc != ERR_OK ? rc : math_opts_set(&o, policy, e);
+    if (rc != ERR_OK)
+        return err_ctx(e, "math_verify");
+    if (!*m)
+        *m = math_open();
+    math_check(*m, &ask, &o, &r);
+    *work = r.work + 100;
+    struct sbuf b;
+    const struct {
+        const char *key;
+        struct str value;
+    } fields[] = {{"outcome", str_of(math_outcome_name(r.outcome))}, {"why", str_of(r.why)}, {"rule", str_of(r.rule)}, {"extracted", r.extracted}, {"gold_parsed", r.gold_parsed}, {"pred_parsed", r.pred_parsed}};
+    sbuf_init(&b, 16 << 20);
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        sbuf_addf(&b, "%s\"%s\":", i ? "," : "{", fields[i].key);
+        json_put_str(&b, fields[i].value);
+    }
+    sbuf_addc(&b, '}');
+    rc = b.full ? err_set(e, ERR_LIMIT, "math_verify: the answer is too long") : json_parse(sbuf_str(&b), out, e);
+    sbuf_release(&b);
+    return rc;
+}
+
 /* A state that has run the file; *s is to be closed by the caller whatever the answer, NULL is possible. */
-static err_code load(const struct lua_reward *l, struct script **s, struct err *e)
+static err_code load(struct lua_reward *l, int worker, struct script **s, struct err *e)
 {
     *s = NULL;
     TRY(script_open(s, &l->limits, e));
+    TRY(script_offer(*s, "math_verify", math_verify, &l->checker[worker], e));
     return script_run(*s, sbuf_str(&l->text), l->path, e);
 }
 
@@ -41,7 +96,7 @@ static err_code lua_open_reward(const struct cfg *c, void **self, struct err *e)
     l->path = strdup(c->reward.lua);
     l->limits = (struct script_limits){c->reward.lua_memory_mb << 20, c->reward.lua_instructions, c->reward.lua_wall_s};
     err_code rc = !c->reward.lua[0] ? err_set(e, ERR_USAGE, "reward.list has lua: reward.lua must name the file") : file_read(c->reward.lua, &l->text, e);
-    if (rc == ERR_OK && (rc = load(l, &s, e)) == ERR_OK && !script_has(s, "reward"))
+    if (rc == ERR_OK && (rc = load(l, PAR_MAX, &s, e)) == ERR_OK && !script_has(s, "reward"))
         rc = err_set(e, ERR_USAGE, "'%s' defines no global function reward(row)", l->path);
     script_close(s);
     if (rc != ERR_OK) {
@@ -95,12 +150,11 @@ static void take(const json_t *out, const char *path, struct arena *mem, struct 
 
 static void lua_score(void *self, int worker, const struct reward_request *q, struct arena *mem, struct reward_verdict *v)
 {
-    const struct lua_reward *l = self;
+    struct lua_reward *l = self;
     struct script *s = NULL;
     struct err e = {0};
     json_t *args = row_of(q), *out = NULL;
-    (void)worker;
-    err_code rc = args ? load(l, &s, &e) : err_set(&e, ERR_DATA, "the row is too large");
+    err_code rc = args ? load(l, worker, &s, &e) : err_set(&e, ERR_DATA, "the row is too large");
     if (rc == ERR_OK)
         rc = script_call(s, "reward", args, &out, &e);
     int time = rc == ERR_LIMIT && s && script_ended(s) != SCRIPT_MEMORY;

@@ -51,6 +51,12 @@ int script_has(struct script *s, const char *function);
  * loop, bytes that are not UTF-8) is ERR_DATA. */
 err_code script_call(struct script *s, const char *function, const json_t *args, json_t **out, struct err *e);
 
+/* Offers a function of the caller's as a global of that name. args: the array of its arguments (nil is null); *out: its one
+ * result, taken over and released by the state; *work: instructions to charge for the call. An error becomes an error in Lua.
+ * ctx outlives the state. Before script_run, so that the chunk may use it. */
+typedef err_code script_fn(void *ctx, const json_t *args, json_t **out, int64_t *work, struct err *e);
+err_code script_offer(struct script *s, const char *name, script_fn *fn, void *ctx, struct err *e);
+
 enum script_end { SCRIPT_FINE, SCRIPT_ERROR, SCRIPT_INSTRUCTIONS, SCRIPT_WALL, SCRIPT_MEMORY };
 enum script_end script_ended(const struct script *s); /* how the last run or call ended */
 int64_t script_memory(const struct script *s);        /* bytes in use */

@@ -155,6 +155,8 @@ void script_close(struct script *s)
     if (!s)
         return;
     lua_close(s->L);
+    json_decref(s->host_args);
+    json_decref(s->host_out);
     assert(s->used_bytes == 0);
     free(s);
 }

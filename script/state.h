@@ -18,6 +18,7 @@ struct script {
     int64_t spent;          /* instructions of this run or call */
     double deadline;        /* clock_now() */
     enum script_end end;
+    json_t *host_args, *host_out; /* of the last call of an offered function: a raise must not lose them */
 };
 
 struct script *script_of(lua_State *L);

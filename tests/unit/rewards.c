@@ -258,6 +258,65 @@ static void lua_failures_are_no_scores(void **state)
     json_decref(item);
 }
 
+static void lua_asks_the_math_verifier(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *call, *why;
+    } cases[] = {
+        {"math_verify{gold = row.gold, pred = row.response}", "right box \\frac{2}{4} equal as exact rational numbers"},
+        {"math_verify{gold = '3', pred = row.response}", "wrong box \\frac{2}{4} exact rational numbers differ"},
+        {"math_verify{gold = '5', pred = 'I do not know'}", "unparsable whole I do not know the prediction does not read as mathematics, the gold does"},
+        {"math_verify{gold = '', pred = '5'}", "gold_unparsable none 5 the gold answer is empty or holds nothing that can be read"},
+        {"math_verify{gold = '25\\\\%', pred = '25', form = 'answer'}", "right answer 25 equal up to the per cent sign (policy percent_loose)"},
+        {"math_verify{gold = '25\\\\%', pred = '25', form = 'answer', policy = 'no-percent_loose'}", "wrong answer 25 per cent value differs"},
+        {"math_verify{gold = 'so #### 7', gold_form = 'response', pred = '\\\\boxed{5} the answer is 7', policy = 'rules=phrase'}", "right phrase 7 the same spelling"},
+    };
+    static const char *const bad[][2] = {
+        {"math_verify('1', '2')", "one table is wanted"}, {"math_verify{gold = '1'}", "pred"}, {"math_verify{gold = '1', pred = '1', form = 'poem'}", "form must be"}, {"math_verify{gold = '1', pred = '1', policy = 'no-such'}", "is no policy"},
+    };
+    char lua[300], text[600];
+    struct reward_request q = {.response = STR("so \\boxed{\\frac{2}{4}}"), .gold = STR("\\frac12"), .stop = "eos"};
+    struct reward_result out;
+    struct reward_stats st;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(text, sizeof text, "function reward(row) local v = %s return 0.5, nil, v.outcome .. ' ' .. v.rule .. ' ' .. v.extracted .. ' ' .. v.why end", cases[i].call);
+        snprintf(lua, sizeof lua, "reward.lua=%s", lua_file(text));
+        struct rewards *r = must_open(WORDS("reward.list=lua", lua));
+        reward_score(r, &q, 1, &mem, &out, &st);
+        assert_string_equal(out.each[0].why, cases[i].why);
+        assert_true(out.total == 0.5);
+        reward_close(r);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(text, sizeof text, "function reward(row) return %s end", bad[i][0]);
+        snprintf(lua, sizeof lua, "reward.lua=%s", lua_file(text));
+        struct rewards *r = must_open(WORDS("reward.list=lua", lua));
+        reward_score(r, &q, 1, &mem, &out, &st);
+        assert_int_equal(out.each[0].outcome, REWARD_CRASHED);
+        assert_non_null(strstr(out.each[0].why, bad[i][1]));
+        reward_close(r);
+    }
+    /* its work counts: a loop of checks ends at the instruction limit */
+    snprintf(lua, sizeof lua, "reward.lua=%s", lua_file("function reward(row) while true do math_verify{gold = '9!', pred = '\\\\sqrt{2}+\\\\sin 3'} end end"));
+    struct rewards *r = must_open(WORDS("reward.list=lua", lua, "reward.lua_instructions=300000"));
+    reward_score(r, &q, 1, &mem, &out, &st);
+    assert_int_equal(out.each[0].outcome, REWARD_TIMEOUT);
+    reward_close(r);
+    static const struct {
+        const char *gold, *response;
+        double score;
+    } recipe[] = {{"7", "\\boxed{7}", 1}, {"7", "The answer is 7.", 0.5}, {"7", "\\boxed{8}", 0.1}, {"7", "none of it", 0}};
+    r = must_open(WORDS("reward.list=lua", "reward.lua=configs/math_steps_reward.lua"));
+    for (size_t i = 0; i < sizeof recipe / sizeof *recipe; i++) {
+        q = (struct reward_request){.response = str_of(recipe[i].response), .gold = str_of(recipe[i].gold), .stop = "eos"};
+        reward_score(r, &q, 1, &mem, &out, &st);
+        if (out.total != recipe[i].score)
+            fail_msg("'%s': %g, %s", recipe[i].response, out.total, out.each[0].why);
+    }
+    reward_close(r);
+}
+
 static void opening_is_checked(void **state)
 {
     (void)state;
@@ -350,7 +409,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(format_by_tags),         cmocka_unit_test(format_by_regex),
         cmocka_unit_test(length_and_language),    cmocka_unit_test(lua_failures_are_no_scores),
-        cmocka_unit_test(opening_is_checked),     cmocka_unit_test(threads_change_nothing),
+        cmocka_unit_test(opening_is_checked), cmocka_unit_test(lua_asks_the_math_verifier),     cmocka_unit_test(threads_change_nothing),
         cmocka_unit_test(weight_zero_is_only_shown), cmocka_unit_test(math_by_the_verifier),
         cmocka_unit_test(code_by_the_sandbox),
     };
