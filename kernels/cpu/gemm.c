@@ -177,6 +177,8 @@ static void multiply(const struct batch *t, const struct piece *p, const struct 
     const int64_t len = items(g->k, narrow(g)), run = i / (KERN_RUN / 2);
     struct strip s = {.c = room->c, .a = p->a + row * len + i * TILE, .b = b, .ldc = PANEL, .rs = 1, .ks = TILE, .ts = TILE * len, .ldb = PANEL,
                       .n = n, .rows = rows, .lanes = PANEL};
+    if (p->b && i + n < len)
+        s.next = b + n * PANEL, s.next_bytes = kern_min(n, len - i - n) * PANEL * 4;
     if (g->prec == KERN_FP8) {
         lane_scales(g, panel, run, kern_parts(n, KERN_RUN / 2), room->sb);
         s.sa = g->sa + row * g->sa_m + run * g->sa_i, s.sb = room->sb, s.sa_m = g->sa_m, s.sa_i = g->sa_i;

@@ -22,18 +22,34 @@ struct at {
     int fresh;
     const float *sa, *sb;
     int64_t sa_m, sa_i;
+    const char *next; /* asked for on the way, a line per step; NULL: nothing */
 };
+
+enum { AHEAD = 24 }; /* rows of b that a tile of one or two rows, which waits for memory alone, asks for before it needs them */
+
+INLINE void ask(const struct at *t, const char **next, const void *b, const int rows, const int nv)
+{
+    if (rows <= 2)
+        for (int v = 0; v < nv; v++)
+            __builtin_prefetch((const float *)b + AHEAD * t->ldb + v * LANES, 0, 3);
+    else {
+        __builtin_prefetch(*next, 0, 2);
+        *next += t->next ? 64 : 0;
+    }
+}
 
 INLINE void tile_f32(const struct at *t, const int rows, const int nv)
 {
     vf s[TILE][NV];
     const float *a = t->a, *b = t->b;
+    const char *next = t->next ? t->next : (const char *)t->b;
     const int64_t rs = t->rs, ks = t->ks, ldb = t->ldb;
     for (int r = 0; r < rows; r++)
         for (int v = 0; v < nv; v++)
             s[r][v] = t->fresh ? v_set(0) : v_load(t->c + r * t->ldc + v * LANES);
     for (int64_t i = 0; i < t->n; i++, a += ks, b += ldb) {
         vf w[NV];
+        ask(t, &next, b, rows, nv);
         for (int v = 0; v < nv; v++)
             w[v] = v_load(b + v * LANES);
         for (int r = 0; r < rows; r++) {
@@ -63,12 +79,14 @@ INLINE void tile_bf16(const struct at *t, const int rows, const int nv)
 {
     vf s[TILE][NV];
     const uint32_t *a = t->a, *b = t->b;
+    const char *next = t->next ? t->next : (const char *)t->b;
     const int64_t rs = t->rs, ks = t->ks, ldb = t->ldb;
     for (int r = 0; r < rows; r++)
         for (int v = 0; v < nv; v++)
             s[r][v] = t->fresh ? v_set(0) : v_load(t->c + r * t->ldc + v * LANES);
     for (int64_t i = 0; i < t->n; i++, a += ks, b += ldb) {
         vi w[NV];
+        ask(t, &next, b, rows, nv);
         for (int v = 0; v < nv; v++)
             w[v] = i_load(b + v * LANES);
         for (int r = 0; r < rows; r++) {
@@ -141,6 +159,7 @@ INLINE void strip_run(const struct strip *s, tile_fn *const fn[NV][TILE])
             struct at t = {
                 .c = s->c + r * s->ldc + lane, .a = (const float *)s->a + r / TILE * s->ts, .b = (const float *)s->b + lane,
                 .ldc = s->ldc, .rs = s->rs, .ks = s->ks, .ldb = s->ldb, .n = s->n, .fresh = s->fresh,
+                .next = s->next && r / TILE * s->n * 64 < s->next_bytes ? (const char *)s->next + r / TILE * s->n * 64 : NULL,
                 .sa = s->sa ? s->sa + r * s->sa_m : NULL, .sb = s->sb ? s->sb + lane : NULL, .sa_m = s->sa_m, .sa_i = s->sa_i,
             };
             fn[nv < NV ? nv - 1 : NV - 1][rows < TILE ? rows - 1 : TILE - 1](&t);

@@ -20,6 +20,8 @@ struct strip {
     const void *a, *b;
     int64_t ldc, rs, ks, ts, ldb, n, rows, lanes; /* lanes: a multiple of 16 */
     int fresh;
+    const void *next; /* memory that is used afterwards: fetched meanwhile, or NULL */
+    int64_t next_bytes;
     /* strip_fp8: runs of KERN_RUN / 2 pairs, counted from i = 0, are summed apart and join as fma(sum, sa[r * sa_m + run * sa_i] *
      * sb[run * PANEL + lane], c); denormals are flushed there too */
     const float *sa, *sb;
