@@ -220,7 +220,7 @@ static int exchange(struct sandbox_worker *w, const struct sandbox_job *job, con
     int need_exe = 0;
     for (int with_exe = 0; with_exe < 2; with_exe++) {
         put_request(w, job, argv, exe, peer, with_exe, l);
-        set_timeout(w->fd, 1e-3 * (double)l->wall_ms * (job->partner ? 2 : 1) + REPLY_GRACE_S);
+        set_timeout(w->fd, 1e-3 * (double)l->wall_ms * (job->partner ? 5 : 4) + REPLY_GRACE_S); /* the box may grant time, WAIT_MAX */
         if (sandbox_wire_send(w->fd, &w->send) || sandbox_wire_recv(w->fd, &w->recv, WIRE_MAX))
             return 1;
         if (sandbox_reply_parse(sbuf_str(&w->recv), job, r, &f, &need_exe, &e) != ERR_OK) {

@@ -31,6 +31,8 @@ struct usage {
     int64_t bytes;
     int procs;
 };
+/* Seconds that a process was ready to run and had no CPU so far; 0 where the kernel does not say. */
+double sandbox_waited(int pid);
 void sandbox_usage(const pid_t *own, int n_own, int exact, struct usage *u);
 
 #endif

@@ -23,6 +23,13 @@ static int read_proc(int pid, const char *file, char *buf, int64_t n)
     return 0;
 }
 
+double sandbox_waited(int pid)
+{
+    char buf[128];
+    unsigned long long ran, waited;
+    return read_proc(pid, "schedstat", buf, sizeof buf) || sscanf(buf, "%llu %llu", &ran, &waited) != 2 ? 0 : 1e-9 * (double)waited;
+}
+
 static void add_process(int pid, int exact, struct usage *u)
 {
     char buf[2048];

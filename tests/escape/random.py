@@ -11,8 +11,10 @@ CONTROL = {"language": "python", "code": "print(6 * 7)", "limits": {"wall_ms": 3
 
 
 def state():
-    groups = [d for d in glob.glob("/sys/fs/cgroup/*/**/hone-box-*", recursive=True) if not os.path.exists("/proc/" + d.rsplit("-", 2)[1])]
-    return len(groups), open("/proc/sys/kernel/core_pattern").read(), os.uname().nodename, sorted(os.listdir("/dev"))
+    own = [l.split(":", 2)[2].strip() for l in open("/proc/self/cgroup") if ":memory:" in l or l.startswith("0::")]
+    groups = [d for o in own for base in ("/sys/fs/cgroup/memory", "/sys/fs/cgroup") for d in glob.glob(base + o + "/hone-box-*")
+              if not os.path.exists("/proc/" + d.rsplit("-", 2)[1])]
+    return {"dead groups": groups, "core_pattern": open("/proc/sys/kernel/core_pattern").read(), "name": os.uname().nodename, "dev": sorted(os.listdir("/dev"))}
 
 
 before, end = state(), time.time() + seconds
@@ -36,8 +38,10 @@ while time.time() < end:
         seen[r["verdict"] + " " + r["sub"]] += 1
         if r["verdict"] == "IE" or r.get("retries"):
             bad.append("seed %s: %s %s, retries %s" % (r["id"], r["verdict"], r["sub"], r.get("retries", 0)))
-if state() != before:
-    bad.append("the host changed")
+after = state()
+for k in before:
+    if after[k] != before[k]:
+        bad.append("the host changed: %s from %s to %s" % (k, before[k], after[k]))
 print("%d runs: %s" % (runs, ", ".join("%s x%d" % kv for kv in seen.most_common())))
 for b in bad[:20]:
     print("  " + b)
