@@ -41,9 +41,11 @@ float kern_logf(float x)
 
 float kern_e4m3_value(uint8_t code)
 {
-    int e = code >> 3 & 15, m = code & 7;
-    float v = e ? ldexpf((float)(8 + m), e - 10) : ldexpf((float)m, -9);
-    if ((code & 0x7F) == 0x7F)
+    uint32_t mag = code & 0x7F, u = (mag << 20) + (120u << 23); /* exponent bias 7 to 127 */
+    float v = (float)mag * 0x1p-9f;
+    if (mag >= 8)
+        memcpy(&v, &u, sizeof v);
+    if (mag == 0x7F)
         v = NAN;
     return code & 0x80 ? -v : v;
 }

@@ -27,9 +27,11 @@ static uint16_t e5m6_code(float x)
 
 static float e5m6_value(uint16_t code)
 {
-    int e = code >> 6 & 31, m = code & 63;
-    float v = e ? ldexpf((float)(64 + m), e - 21) : ldexpf((float)m, -20);
-    if ((code & 0x7FF) == 0x7FF)
+    uint32_t mag = code & 0x7FF, u = (mag << 17) + (112u << 23); /* exponent bias 15 to 127 */
+    float v = (float)mag * 0x1p-20f;
+    if (mag >= 64)
+        memcpy(&v, &u, sizeof v);
+    if (mag == 0x7FF)
         v = NAN;
     return code & 0x800 ? -v : v;
 }

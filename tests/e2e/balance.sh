@@ -88,21 +88,16 @@ open("bad/model.safetensors", "wb").write(struct.pack("<Q", len(h)) + h + out)
 END
 refused "its scales 'model.layers.0.self_attn.o_proj.weight_scale_inv' are missing" "$hone" model diff bad v3
 python3 - <<'END'
-import json
-c = json.load(open("v3/config.json"))
-c["n_routed_experts"] = 8
+import json, struct
 b = open("v3/model.safetensors", "rb").read()
-import struct
 n = struct.unpack("<Q", b[:8])[0]
 h = json.loads(b[8:8 + n])
-k = "model.layers.1.mlp.gate.e_score_correction_bias"
-h[k]["shape"] = [4]
-h[k]["dtype"] = "F64"
+h["model.layers.1.mlp.gate.e_score_correction_bias"]["shape"] = [2, 4]
 h = json.dumps(h).encode()
 open("bad/model.safetensors", "wb").write(struct.pack("<Q", len(h)) + h + b[8 + n:])
-json.dump(c, open("bad/config.json", "w"))
 END
-refused "e_score_correction_bias' " "$hone" model diff bad v3
+cp v3/config.json bad/
+refused "e_score_correction_bias' has shape \[2, 4\], config.json gives \[8\]" "$hone" model diff bad v3
 refused "balance experts; a llama" "$hone" sft sft.lua data.store=hone.db train.balance_rate=0.001 train.dir=no
 refused "freeze_router keeps" "$hone" sft sft.lua model.path=v3 data.store=hone.db train.balance_loss=0.001 model.freeze_router=true train.dir=no
 echo "experts are balanced, routes agree, fp8 folders come back"
