@@ -25,14 +25,10 @@ struct at {
     const char *next; /* asked for on the way, a line per step; NULL: nothing */
 };
 
-enum { AHEAD = 24 }; /* rows of b that a tile of one or two rows, which waits for memory alone, asks for before it needs them */
-
-INLINE void ask(const struct at *t, const char **next, const void *b, const int rows, const int nv)
+/* Tiles of one or two rows wait for memory alone: asking costs them more than it gives. */
+INLINE void ask(const struct at *t, const char **next, const int rows)
 {
-    if (rows <= 2)
-        for (int v = 0; v < nv; v++)
-            __builtin_prefetch((const float *)b + AHEAD * t->ldb + v * LANES, 0, 3);
-    else {
+    if (rows > 2) {
         __builtin_prefetch(*next, 0, 2);
         *next += t->next ? 64 : 0;
     }
@@ -49,7 +45,7 @@ INLINE void tile_f32(const struct at *t, const int rows, const int nv)
             s[r][v] = t->fresh ? v_set(0) : v_load(t->c + r * t->ldc + v * LANES);
     for (int64_t i = 0; i < t->n; i++, a += ks, b += ldb) {
         vf w[NV];
-        ask(t, &next, b, rows, nv);
+        ask(t, &next, rows);
         for (int v = 0; v < nv; v++)
             w[v] = v_load(b + v * LANES);
         for (int r = 0; r < rows; r++) {
@@ -86,7 +82,7 @@ INLINE void tile_bf16(const struct at *t, const int rows, const int nv)
             s[r][v] = t->fresh ? v_set(0) : v_load(t->c + r * t->ldc + v * LANES);
     for (int64_t i = 0; i < t->n; i++, a += ks, b += ldb) {
         vi w[NV];
-        ask(t, &next, b, rows, nv);
+        ask(t, &next, rows);
         for (int v = 0; v < nv; v++)
             w[v] = i_load(b + v * LANES);
         for (int r = 0; r < rows; r++) {
