@@ -102,6 +102,12 @@ int grpo_niah_right(struct str answer, const char *key)
 /* The cell's number names its length and depth, so that another grid draws the same prompts for them. */
 static uint64_t cell_key(int64_t length, double depth) { return (uint64_t)length * 1024 + (uint64_t)lround(depth * 1000); }
 
+static void put_ids(int32_t *ids, int64_t *at, const struct tok_ids *from)
+{
+    for (int64_t i = 0; i < from->n; i++)
+        ids[(*at)++] = from->id[i];
+}
+
 static err_code make_prompt(struct niah *n, int64_t length, double depth, int64_t sample, const char *key, struct arena *mem, struct rollout_prompt *p, struct err *e)
 {
     struct sbuf b;
@@ -117,16 +123,14 @@ static err_code make_prompt(struct niah *n, int64_t length, double depth, int64_
     if (rc == ERR_OK) {
         int32_t *ids = ARENA_NEW(mem, int32_t, length);
         uint64_t from = rng_below((uint64_t)n->hay.n, (uint64_t)n->c->seed, RNG_EVAL, cell, 3, (uint64_t)sample);
-#define PUT(src, count) memcpy(ids + at, src, (size_t)(count) * sizeof *ids), at += (count)
-        PUT(n->head.id, n->head.n);
+        put_ids(ids, &at, &n->head);
         for (int64_t i = 0; i <= hay; i++) {
             if (i == before)
-                PUT(needle.id, needle.n);
+                put_ids(ids, &at, &needle);
             if (i < hay)
                 ids[at++] = n->hay.id[(from + (uint64_t)i) % (uint64_t)n->hay.n];
         }
-        PUT(n->question.id, n->question.n);
-#undef PUT
+        put_ids(ids, &at, &n->question);
         *p = (struct rollout_prompt){.key = cell << 20 | (uint64_t)sample, .ids = ids, .n = length, .samples = 1};
     }
     tok_ids_release(&needle);
