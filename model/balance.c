@@ -65,7 +65,7 @@ int64_t model_route_width(const struct model *m)
 void model_routes(const struct model *m, const int32_t *rows, int64_t n_rows, uint16_t *out)
 {
     const int64_t width = model_route_width(m);
-    for (int64_t i = 0; i < n_rows; i++) {
+    for (int64_t i = 0; width > 0 && i < n_rows; i++) { /* dense models have no table of routes */
         assert(rows[i] >= 0 && rows[i] < m->rows);
         memcpy(out + i * width, m->a.mix.routes + rows[i] * width, (size_t)width * sizeof *out);
     }
