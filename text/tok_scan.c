@@ -347,7 +347,8 @@ INLINE int64_t ds3_match(const uint8_t *p, int64_t i, int64_t n, unsigned c, int
         if (p[i] < 0x80 && i + 1 < n && ascii_letter(p[i + 1])) {
             return ascii_letters(p, i + 2, n);
         }
-        return newlines(p, ds3_run(p, i + w, n, PUNCT, cjk), n, 0);
+        int64_t e = ds3_run(p, i + w, n, PUNCT, cjk);
+        return cjk ? e : newlines(p, e, n, 0); /* U+30FB is a sign and CJK: a line end behind it stands in another split's text */
     }
     if ((next & (LETTER | MARK)) && !border && !is_newline(p[i]))
         return ds3_run(p, i + w + v, n, LETTER | MARK, cjk);
