@@ -82,18 +82,20 @@ done
 grep -q 'model.mla=absorbed' grpo.auto.fp32.0/step_*/hone/state.json || fail "the form of a GRPO run is not recorded as absorbed"
 
 # kill -9 at random moments and resume: the digest of the run that was left alone. KILLS=20 for the full claim.
-disturbed() { # command...
-    killed=0
+disturbed() { # folder, command...
+    dir=$1 killed=0
+    shift
     while :; do
-        wait_s=$(awk -v s="$(od -An -N4 -tu4 /dev/urandom)" 'BEGIN { srand(s); printf "%.3f", 0.05 + rand() * 1.2 }')
-        "$@" --resume >last.log 2>&1 &
+        wait_s=$(awk -v s="$(od -An -N4 -tu4 /dev/urandom)" 'BEGIN { srand(s); printf "%.3f", 0.02 + rand() * 0.6 }')
+        "$@" train.dir="$dir" --resume >last.log 2>&1 &
         pid=$!
         sleep "$wait_s"
-        [ $killed -lt "${KILLS:-4}" ] && kill -9 $pid 2>/dev/null
+        [ $killed -ge "${KILLS:-4}" ] || kill -9 $pid 2>/dev/null || true
         rc=0
         wait $pid 2>/dev/null || rc=$?
         case $rc in
-        0) return 0 ;;
+        0) [ $killed -ge "${KILLS:-4}" ] && return 0
+            rm -rf "$dir" ;; # it was faster: from the start
         137) killed=$((killed + 1)) ;;
         *) cat last.log; fail "$* ended with $rc" ;;
         esac
@@ -102,9 +104,9 @@ disturbed() { # command...
 set -- "$hone" sft sft.lua model.path=v3 train.mtp_weight=0.3 train.steps=12 train.save_every=1
 "$@" data.store=hone.db train.dir=left 2>/dev/null || fail "sft"
 cp hone.db other.db
-disturbed "$@" data.store=other.db train.dir=killed
+disturbed killed "$@" data.store=other.db
 [ "$(digest left)" = "$(digest killed)" ] || fail "a killed SFT run with MTP has another digest"
 set -- "$hone" grpo grpo.lua model.path=left model.precision=bf16 rollout.speculate=2 train.steps=4 train.save_every=1
 "$@" data.store=hone.db train.dir=left.rl 2>/dev/null || fail "grpo"
-disturbed "$@" data.store=other.db train.dir=killed.rl
+disturbed killed.rl "$@" data.store=other.db
 [ "$(digest left.rl)" = "$(digest killed.rl)" ] || fail "a killed GRPO run with drafts has another digest"
