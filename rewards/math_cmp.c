@@ -605,6 +605,12 @@ static int special(struct math_checker *m, struct node *g, struct node *p)
         math_why(m, r ? "the same time" : "times differ");
         return r;
     }
+    if (m->o.unit_optional && ((g->kind == N_TIME && g->open && p->kind == N_NUM) || (p->kind == N_TIME && p->open && g->kind == N_NUM))) { /* 9 a.m. and 9 */
+        int64_t s = (int64_t)(g->kind == N_TIME ? g : p)->q.n1, h;
+        int r = rat_i64(&(g->kind == N_TIME ? p : g)->q, &h) && h >= 1 && h <= 12 && s % 43200 == h % 12 * 3600;
+        math_why(m, r ? "the same hour, without a.m. or p.m. (policy unit_optional)" : "times differ");
+        return r;
+    }
     if (g->kind == N_RATIO || p->kind == N_RATIO) {
         if (g->kind == p->kind && g->n == p->n) {
             for (int i = 1; i < g->n; i++) {

@@ -37,6 +37,7 @@ static const struct pair right[] = {
     /* names of values, second readings */
     {"f^{-1}(x)=\\frac{x-1}{2}", "\\frac{x-1}{2}"}, {"\\frac{dy}{dx}=2x", "2x"}, {"\\angle ABC=90^\\circ", "90"}, {"C(5,2)", "10"}, {"C_n^2", "\\frac{n(n-1)}{2}"}, {"\\ln 2", "\\log 2"}, {"2.74", "2,74"},
     {"p=5,q=2;p=7,q=2", "(7,2),(5,2)"}, {"(x,y)=(1,2)", "x=1, y=2"}, {"\\frac15\\begin{pmatrix}5\\\\10\\end{pmatrix}", "\\begin{pmatrix}1\\\\2\\end{pmatrix}"}, {"x^2_1", "x_1^2"}, {"yes", "YES"},
+    {"9\\text{ a.m.}", "9"}, {"12", "12 p.m."},
     /* rounding */
     {"\\sqrt2", "1.41421356"}, {"\\frac13", "0.333333"}, {"\\infty", "+\\infty"},
     /* mixed numbers, fractions */
