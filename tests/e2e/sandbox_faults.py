@@ -117,7 +117,7 @@ full = subprocess.run([hone, "sandbox", "run"], input=json.dumps(dict(HELLO, id=
 check("the answers cannot be written: an error", full.returncode not in (0, 1) or full.stderr, (full.returncode, full.stderr))
 if os.geteuid() == 0:
     shell = lambda script: ("unshare", "-m", "--propagation", "private", "sh", "-c", script + '; exec "$0" "$@"')
-    r, err, rc = run([HELLO, CPP], wrap=shell("mount -t tmpfs -o ro tmpfs /tmp"))
+    r, err, rc = run([HELLO, CPP], wrap=shell("mount --rbind /tmp /tmp && mount -o remount,bind,ro /tmp"))
     check("read-only /tmp", right(r), (r, err, rc))
     r, err, rc = run([HELLO, CPP], wrap=shell("mount -t tmpfs -o size=64k tmpfs /mnt; head -c 60000 /dev/zero > /mnt/x; export XDG_CACHE_HOME=/mnt HOME=/mnt"))
     check("a full disk for the compiler's cache", right(r), (r, err, rc))
