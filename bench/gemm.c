@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/bench.h"
 #include "core/par.h"
 #include "core/rng.h"
 #include "kernels/kernels.h"
@@ -23,26 +24,6 @@
 #ifndef HAVE_DNNL
 #define HAVE_DNNL 0
 #endif
-
-static clockid_t which = CLOCK_MONOTONIC;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(which, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void *need(struct kern *k, int64_t bytes)
-{
-    void *p;
-    struct err e = {0};
-    if (kern_alloc(k, bytes, "bench", &p, &e) != ERR_OK) {
-        fprintf(stderr, "%s\n", e.msg);
-        exit(1);
-    }
-    return p;
-}
 
 struct side {
     const char *name;

@@ -4,30 +4,11 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "bench/bench.h"
 #include "core/par.h"
 #include "kernels/cpu/cpu.h"
 
 enum { CONTEXT = 4096, BLOCKS = CONTEXT / KERN_PAGE, R = 512, ROPE = 64, NOPE = 128, V = 128 };
-
-static clockid_t which = CLOCK_MONOTONIC;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(which, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void *need(struct kern *k, int64_t bytes)
-{
-    void *p;
-    struct err e = {0};
-    if (kern_alloc(k, bytes, "bench", &p, &e) != ERR_OK) {
-        fprintf(stderr, "%s\n", e.msg);
-        exit(1);
-    }
-    return p;
-}
 
 /* Every key that attention takes from the cache goes through here. */
 static const struct kern_cpu *real;

@@ -9,18 +9,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "bench/bench.h"
 #include "core/par.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/kernels.h"
-
-static clockid_t which = CLOCK_MONOTONIC;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(which, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static float *noise(int64_t n)
 {

@@ -152,8 +152,9 @@ static enum model_dtype dtype_of(const char *name)
     return !strcmp(name, "bf16") ? MODEL_BF16 : !strcmp(name, "fp8") ? MODEL_FP8 : MODEL_F32;
 }
 
-static err_code init(const char *config, const char *dir, const struct init_flags *v, struct err *e)
+static err_code init(char **words, const struct init_flags *v, struct err *e)
 {
+    const char *config = words[0], *dir = words[1];
     struct model_config c;
     struct kern *k;
     struct model *m;
@@ -177,6 +178,25 @@ static err_code init(const char *config, const char *dir, const struct init_flag
     return rc;
 }
 
+/* A command of two words and these flags. */
+static int two_words(const struct cmd_flags *f, err_code (*run)(char **words, const struct init_flags *v, struct err *e), int argc, char **argv)
+{
+    struct arena mem;
+    struct init_flags v;
+    struct err e = {0};
+    int n = 0, done;
+    arena_init(&mem, "flags", 1 << 20);
+    int code = cmd_parse(f, &v, &mem, argc, argv, &n, &done);
+    if (!done && n != 2) {
+        fprintf(stderr, "usage: hone %s (try --help)\n", f->usage);
+        code = err_exit(ERR_USAGE);
+    } else if (!done) {
+        code = run(argv, &v, &e) == ERR_OK ? 0 : cmd_fail(&e);
+    }
+    arena_release(&mem);
+    return code;
+}
+
 static int run_init(int argc, char **argv)
 {
     static const struct opt_def defs[] = {
@@ -185,22 +205,8 @@ static int run_init(int argc, char **argv)
         {"", "dtype", OPT_ENUM, offsetof(struct init_flags, dtype), "f32", 0, 0, "f32|bf16|fp8", "of the written weights"},
         {"", "shard-bytes", OPT_INT, offsetof(struct init_flags, shard_bytes), "5000000000", 1, 1e15, NULL, "largest file; above it the weights are sharded"},
     };
-    struct arena mem;
-    struct init_flags v;
-    struct err e = {0};
-    int n = 0, done;
-    struct cmd_flags f = {.usage = "model init CONFIG.json DIR --seed N", .about = "A Hugging Face folder with random weights: normal(0, initializer_range), outputs of attention and MLP\n"
-                          "scaled by 1/sqrt(2 layers), norms 1, biases 0. The same config and seed give the same bytes.", .defs = defs, .n = 4, .words_max = 2};
-    arena_init(&mem, "flags", 1 << 20);
-    int code = cmd_parse(&f, &v, &mem, argc, argv, &n, &done);
-    if (!done && n != 2) {
-        fprintf(stderr, "usage: hone %s (try --help)\n", f.usage);
-        code = err_exit(ERR_USAGE);
-    } else if (!done) {
-        code = init(argv[0], argv[1], &v, &e) == ERR_OK ? 0 : cmd_fail(&e);
-    }
-    arena_release(&mem);
-    return code;
+    return two_words(&(struct cmd_flags){.usage = "model init CONFIG.json DIR --seed N", .about = "A Hugging Face folder with random weights: normal(0, initializer_range), outputs of attention and MLP\n"
+                     "scaled by 1/sqrt(2 layers), norms 1, biases 0. The same config and seed give the same bytes.", .defs = defs, .n = 4, .words_max = 2}, init, argc, argv);
 }
 
 /* ---- convert ------------------------------------------------------------------------------ */
@@ -227,22 +233,8 @@ static int run_convert(int argc, char **argv)
         {"", "dtype", OPT_ENUM, offsetof(struct init_flags, dtype), "bf16", 0, 0, "f32|bf16|fp8", "of the written weights"},
         {"", "shard-bytes", OPT_INT, offsetof(struct init_flags, shard_bytes), "5000000000", 1, 1e15, NULL, "largest file; above it the weights are sharded"},
     };
-    struct arena mem;
-    struct init_flags v;
-    struct err e = {0};
-    int n = 0, done;
-    struct cmd_flags f = {.usage = "model convert DIR OUT --dtype f32|bf16|fp8", .about = "A model folder in another number format. fp8: the linears as E4M3 with weight_scale_inv\n"
-                          "per block of 128 x 128, everything else bf16, as DeepSeek-V3 was released.", .defs = defs, .n = 2, .words_max = 2};
-    arena_init(&mem, "flags", 1 << 20);
-    int code = cmd_parse(&f, &v, &mem, argc, argv, &n, &done);
-    if (!done && n != 2) {
-        fprintf(stderr, "usage: hone %s (try --help)\n", f.usage);
-        code = err_exit(ERR_USAGE);
-    } else if (!done) {
-        code = convert(argv, &v, &e) == ERR_OK ? 0 : cmd_fail(&e);
-    }
-    arena_release(&mem);
-    return code;
+    return two_words(&(struct cmd_flags){.usage = "model convert DIR OUT --dtype f32|bf16|fp8", .about = "A model folder in another number format. fp8: the linears as E4M3 with weight_scale_inv\n"
+                     "per block of 128 x 128, everything else bf16, as DeepSeek-V3 was released.", .defs = defs, .n = 2, .words_max = 2}, convert, argc, argv);
 }
 
 /* ---- diff --------------------------------------------------------------------------------- */
