@@ -3,7 +3,7 @@
 CMD(help, "this list; `hone help COMMAND`, topics: config, rewards, exit-codes")
 CMD(data, "import, list, show, stats, plan and export of data")
 CMD(ckpt, "digest, diff and show of checkpoints")
-CMD(model, "info, init and diff of model folders")
+CMD(model, "info, init, convert and diff of model folders")
 CMD(tokenize, "text to token ids and back; train a vocabulary")
 CMD(score, "log-probabilities of given tokens by the training forward")
 CMD(generate, "rows from a Lua file, for imports and demos")
