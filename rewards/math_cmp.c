@@ -358,6 +358,8 @@ static struct node *as_list(struct math_checker *m, struct node *x)
         parts[n++]->q = t;
         q = down;
     }
+    if (!n) /* 0,000 has no groups to part */
+        return x;
     while (n)
         math_push(m, &v, parts[--n]);
     return math_from(m, N_LIST, &v);
