@@ -1,51 +1,32 @@
 #include "datasets/filter.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-#include "core/file.h"
-
-enum { LUA_FILE_MAX = 16 << 20 };
 
 struct data_filter {
-    struct sbuf text;
-    char *path;
+    struct script_file file;
 };
 
 void data_filter_close(struct data_filter *f)
 {
     if (!f)
         return;
-    sbuf_release(&f->text);
-    free(f->path);
+    script_file_close(&f->file);
     free(f);
 }
 
-struct hash128 data_filter_hash(const struct data_filter *f) { return hash_bytes(f->text.p, f->text.n); }
-
-static err_code load(const struct data_filter *f, struct script **s, struct err *e)
-{
-    *s = NULL;
-    TRY(script_open(s, &(struct script_limits){0}, e));
-    return script_run(*s, sbuf_str(&f->text), f->path, e);
-}
+struct hash128 data_filter_hash(const struct data_filter *f) { return hash_bytes(f->file.text.p, f->file.text.n); }
 
 err_code data_filter_open(const char *path, struct data_filter **out, struct err *e)
 {
-    struct script *s = NULL;
     struct data_filter *f = calloc(1, sizeof *f);
     *out = NULL;
-    if (!f || !(f->path = strdup(path)))
+    if (!f)
         BUG("out of memory");
-    sbuf_init(&f->text, LUA_FILE_MAX);
-    err_code rc = file_read(path, &f->text, e);
-    if (rc == ERR_OK && (rc = load(f, &s, e)) == ERR_OK && !script_has(s, "row"))
-        rc = err_set(e, ERR_USAGE, "'%s' defines no global function row(row)", path);
-    script_close(s);
+    err_code rc = script_file_open(&f->file, path, "row(row)", &(struct script_limits){0}, NULL, e);
     if (rc == ERR_OK)
         *out = f;
     else
-        data_filter_close(f);
+        free(f);
     return rc;
 }
 
@@ -58,9 +39,9 @@ static err_code take(const struct data_filter *f, const json_t *v, enum data_fil
     } else if (json_is_object(v)) {
         *fate = FILTER_CHANGED;
         json_put_value(out, v);
-        return out->full ? err_set(e, ERR_LIMIT, "%s: the row in its place is too large", f->path) : ERR_OK;
+        return out->full ? err_set(e, ERR_LIMIT, "%s: the row in its place is too large", f->file.path) : ERR_OK;
     } else {
-        return err_set(e, ERR_DATA, "%s: row() must return true (keep), false (leave out) or a table", f->path);
+        return err_set(e, ERR_DATA, "%s: row() must return true (keep), false (leave out) or a table", f->file.path);
     }
     return ERR_OK;
 }
@@ -72,7 +53,7 @@ err_code data_filter_row(const struct data_filter *f, struct str line, enum data
     sbuf_clear(out);
     TRY(json_parse(line, &row, e));
     args = json_pack("[o]", row);
-    err_code rc = load(f, &s, e);
+    err_code rc = script_file_load(&f->file, NULL, &s, e);
     if (rc == ERR_OK)
         rc = script_call(s, "row", args, &answer, e);
     if (rc == ERR_OK)

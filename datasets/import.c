@@ -22,7 +22,7 @@ struct import {
     struct err *e;
     const char *shown;        /* the path as the caller spelled it, for messages */
     char path[PATH_MAX];      /* absolute */
-    char options[300];
+    char options[4096];
     struct hash128 hash;
     int64_t mtime_ns;
     struct data_map map;
@@ -381,14 +381,17 @@ static err_code run(struct import *im)
 }
 
 /* What decides which rows a file's bytes become: another filter is another import. */
-static void describe_options(struct import *im)
+static err_code describe_options(struct import *im)
 {
     char filter[48] = "";
     if (im->filter) {
         struct hash128 h = data_filter_hash(im->filter);
         snprintf(filter, sizeof filter, " filter=%016llx%016llx", (unsigned long long)h.hi, (unsigned long long)h.lo);
     }
-    snprintf(im->options, sizeof im->options, "format=%s%s map=%s", data_format_name(im->o->format), filter, im->o->map ? im->o->map : "");
+    int n = snprintf(im->options, sizeof im->options, "format=%s%s map=%s", data_format_name(im->o->format), filter, im->o->map ? im->o->map : "");
+    if (n >= (int)sizeof im->options) /* cut, two maps could look like one import */
+        return err_set(im->e, ERR_USAGE, "--map is longer than %zu bytes", sizeof im->options - 100);
+    return ERR_OK;
 }
 
 err_code data_import(struct store *s, const char *path, const struct data_import_opts *o, struct data_import_stats *st, struct err *e)
@@ -410,8 +413,9 @@ err_code data_import(struct store *s, const char *path, const struct data_import
     if (rc == ERR_OK)
         rc = data_chunk_open(&im->file, path, im->e);
     if (rc == ERR_OK) {
-        describe_options(im);
-        rc = run(im);
+        rc = describe_options(im);
+        if (rc == ERR_OK)
+            rc = run(im);
         if (rc != ERR_OK)
             store_rollback(s);
         if (im->file.bytes > BULK_BYTES) {

@@ -1,7 +1,7 @@
 /* C++ tests as calls, and C suites.
  *
  * The tests (main with its asserts) are compiled without the program. In place of each function under test stands
- * a stub of the same signature that sends the arguments to the program's process and rebuilds the result. The
+ * a function of the same signature that sends the arguments to the program's process and rebuilds the result. The
  * signature comes from the task's prompt, or, where that has none, from the program if it is made of plain types. */
 #include <ctype.h>
 #include <stdio.h>

@@ -4,25 +4,19 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "core/file.h"
 #include "core/par.h"
 #include "rewards/kind.h"
 #include "rewards/math.h"
 
-enum { LUA_FILE_MAX = 16 << 20 };
-
 struct lua_reward {
-    struct sbuf text;
-    char *path;
-    struct script_limits limits;
+    struct script_file file;
     struct math_checker *checker[PAR_MAX + 1]; /* one per thread, made when first needed; the last one: of opening */
 };
 
 static void lua_close_reward(void *self)
 {
     struct lua_reward *l = self;
-    sbuf_release(&l->text);
-    free(l->path);
+    script_file_close(&l->file);
     for (int w = 0; w <= PAR_MAX; w++)
         math_close(l->checker[w]);
     free(l);
@@ -77,28 +71,21 @@ static err_code math_verify(void *ctx, const json_t *args, json_t **out, int64_t
     return rc;
 }
 
-/* A state that has run the file; *s is to be closed by the caller whatever the answer, NULL is possible. */
-static err_code load(struct lua_reward *l, int worker, struct script **s, struct err *e)
+static struct script_host host_of(struct lua_reward *l, int worker)
 {
-    *s = NULL;
-    TRY(script_open(s, &l->limits, e));
-    TRY(script_offer(*s, "math_verify", math_verify, &l->checker[worker], e));
-    return script_run(*s, sbuf_str(&l->text), l->path, e);
+    return (struct script_host){"math_verify", math_verify, &l->checker[worker]};
 }
 
 static err_code lua_open_reward(const struct cfg *c, void **self, struct err *e)
 {
+    struct script_limits limits = {c->reward.lua_memory_mb << 20, c->reward.lua_instructions, c->reward.lua_wall_s};
+    if (!c->reward.lua[0])
+        return err_set(e, ERR_USAGE, "reward.list has lua: reward.lua must name the file");
     struct lua_reward *l = calloc(1, sizeof *l);
-    struct script *s = NULL;
     if (!l)
         return err_set(e, ERR_LIMIT, "no memory for the lua reward");
-    sbuf_init(&l->text, LUA_FILE_MAX);
-    l->path = strdup(c->reward.lua);
-    l->limits = (struct script_limits){c->reward.lua_memory_mb << 20, c->reward.lua_instructions, c->reward.lua_wall_s};
-    err_code rc = !c->reward.lua[0] ? err_set(e, ERR_USAGE, "reward.list has lua: reward.lua must name the file") : file_read(c->reward.lua, &l->text, e);
-    if (rc == ERR_OK && (rc = load(l, PAR_MAX, &s, e)) == ERR_OK && !script_has(s, "reward"))
-        rc = err_set(e, ERR_USAGE, "'%s' defines no global function reward(row)", l->path);
-    script_close(s);
+    struct script_host host = host_of(l, PAR_MAX);
+    err_code rc = script_file_open(&l->file, c->reward.lua, "reward(row)", &limits, &host, e);
     if (rc != ERR_OK) {
         lua_close_reward(l);
         return rc;
@@ -154,14 +141,15 @@ static void lua_score(void *self, int worker, const struct reward_request *q, st
     struct script *s = NULL;
     struct err e = {0};
     json_t *args = row_of(q), *out = NULL;
-    err_code rc = args ? load(l, worker, &s, &e) : err_set(&e, ERR_DATA, "the row is too large");
+    struct script_host host = host_of(l, worker);
+    err_code rc = args ? script_file_load(&l->file, &host, &s, &e) : err_set(&e, ERR_DATA, "the row is too large");
     if (rc == ERR_OK)
         rc = script_call(s, "reward", args, &out, &e);
     int time = rc == ERR_LIMIT && s && script_ended(s) != SCRIPT_MEMORY;
     script_close(s);
     json_decref(args);
     if (rc == ERR_OK)
-        take(out, l->path, mem, v);
+        take(out, l->file.path, mem, v);
     else
         reward_say(v, mem, time ? REWARD_TIMEOUT : REWARD_CRASHED, 0, "%s", e.msg);
     json_decref(out);

@@ -61,6 +61,28 @@ enum script_end { SCRIPT_FINE, SCRIPT_ERROR, SCRIPT_INSTRUCTIONS, SCRIPT_WALL, S
 enum script_end script_ended(const struct script *s); /* how the last run or call ended */
 int64_t script_memory(const struct script *s);        /* bytes in use */
 
+/* ---- files that define one function -------------------------------------------------------- *
+ * Rewards, filters and hooks: the file is read once; every call gets a state of its own, so that nothing is carried from one call to
+ * another and the order of calls and threads cannot matter. A state costs some 50 us and the file's top level.
+ */
+struct script_host { /* what the caller offers under a name, see script_offer */
+    const char *name;
+    script_fn *fn;
+    void *ctx;
+};
+struct script_file {
+    struct sbuf text;
+    char *path;
+    struct script_limits limits;
+};
+/* form: the function with its arguments, as messages say it: "row(row)". host: NULL = none. ERR_IO, ERR_DATA (the file is wrong),
+ * ERR_USAGE (it defines no such function); then nothing is held. */
+err_code script_file_open(struct script_file *f, const char *path, const char *form, const struct script_limits *limits, const struct script_host *host,
+                          struct err *e);
+void script_file_close(struct script_file *f);
+/* A state that has run the file. *s is to be closed by the caller whatever the answer; NULL is possible. Thread-safe. */
+err_code script_file_load(const struct script_file *f, const struct script_host *host, struct script **s, struct err *e);
+
 /* ---- generators ---------------------------------------------------------------------------- *
  * A file that defines `generate(rng, i, args)`; it is called for i = 0, 1, ... and calls emit(row) (a table that JSON can say)
  * any number of times. rng is a pure function of (seed, i) (N4, stream RNG_DEMO):

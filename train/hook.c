@@ -4,54 +4,36 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/file.h"
 #include "core/log.h"
 
-enum { LUA_FILE_MAX = 16 << 20 };
-
 struct train_hook {
-    struct sbuf text;
-    char *path;
+    struct script_file file;
     int64_t history;
-    struct script_limits limits;
 };
 
 void train_hook_close(struct train_hook *h)
 {
     if (!h)
         return;
-    sbuf_release(&h->text);
-    free(h->path);
+    script_file_close(&h->file);
     free(h);
-}
-
-static err_code load(const struct train_hook *h, struct script **s, struct err *e)
-{
-    *s = NULL;
-    TRY(script_open(s, &h->limits, e));
-    return script_run(*s, sbuf_str(&h->text), h->path, e);
 }
 
 err_code train_hook_open(const struct cfg *c, struct train_hook **out, struct err *e)
 {
-    struct script *s = NULL;
+    struct script_limits limits = {c->hook.memory_mb << 20, c->hook.instructions, c->hook.wall_s};
     *out = NULL;
     if (!c->hook.lua[0])
         return ERR_OK;
     struct train_hook *h = calloc(1, sizeof *h);
-    if (!h || !(h->path = strdup(c->hook.lua)))
+    if (!h)
         BUG("out of memory");
-    sbuf_init(&h->text, LUA_FILE_MAX);
     h->history = c->hook.history;
-    h->limits = (struct script_limits){c->hook.memory_mb << 20, c->hook.instructions, c->hook.wall_s};
-    err_code rc = file_read(h->path, &h->text, e);
-    if (rc == ERR_OK && (rc = load(h, &s, e)) == ERR_OK && !script_has(s, "step"))
-        rc = err_set(e, ERR_USAGE, "'%s' defines no global function step(now, before)", h->path);
-    script_close(s);
+    err_code rc = script_file_open(&h->file, c->hook.lua, "step(now, before)", &limits, NULL, e);
     if (rc == ERR_OK)
         *out = h;
     else
-        train_hook_close(h);
+        free(h);
     return rc;
 }
 
@@ -159,7 +141,7 @@ static err_code keep(struct train_hook *h, struct store_run *run, int64_t step, 
     if (!metrics && !a->stop)
         return ERR_OK;
     TRY(store_begin(run->s, e));
-    err_code rc = metrics ? store_metrics(run, step, h->path, metrics, e) : ERR_OK;
+    err_code rc = metrics ? store_metrics(run, step, h->file.path, metrics, e) : ERR_OK;
     if (rc == ERR_OK && a->stop)
         rc = store_event(run, step, "hook_stop", 1, a->why, e);
     if (rc == ERR_OK)
@@ -177,11 +159,11 @@ err_code train_hook_call(struct train_hook *h, struct store_run *run, int64_t st
         return ERR_OK;
     err_code rc = arguments(h, run, step, steps, &args, e);
     if (rc == ERR_OK)
-        rc = load(h, &s, e);
+        rc = script_file_load(&h->file, NULL, &s, e);
     if (rc == ERR_OK)
         rc = script_call(s, "step", args, &answer, e);
     if (rc == ERR_OK)
-        rc = take(json_array_get(answer, 0), h->path, out, &metrics, e);
+        rc = take(json_array_get(answer, 0), h->file.path, out, &metrics, e);
     if (rc == ERR_OK && !again)
         rc = keep(h, run, step, out, metrics, e);
     script_close(s);

@@ -104,6 +104,9 @@ static void a_filter_decides(void **state)
     assert_int_equal(store_i64(&q, 0), 3);
     assert_int_equal(store_i64(&q, 1), 2);
     store_end(&q);
+    char map[5000] = "prompt=";
+    memset(map + 7, 'x', sizeof map - 8); /* cut, it would be the same import as another map */
+    assert_int_equal(data_import(s, path, &(struct data_import_opts){.quiet = 1, .map = map}, &st, &why), ERR_USAGE);
     write_file("f.lua", "function rows(r) end");
     assert_int_equal(data_import(s, path, &o, &st, &why), ERR_USAGE);
     store_close(s);
