@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-enum { MEDIUM_WORD = 512, CHUNK = 96, BLOCK = 16 };
+enum { MEDIUM_WORD = 512, CHUNK = 56, BLOCK = 16 };
 
 void *tok_grow(void *p, int64_t *cap, int64_t want, int64_t size)
 {
@@ -29,6 +29,7 @@ void bpe_release(struct bpe_scratch *s)
     free(s->prev);
     free(s->heap);
     free(s->bytes);
+    free(s->part);
     *s = (struct bpe_scratch){0};
 }
 
@@ -130,8 +131,7 @@ static inline void block_low(struct medium *m, int block)
     m->low[block] = a[2] < a[0] ? a[2] : a[0];
 }
 
-/* Merges sym[0, n) in place, n <= MEDIUM_WORD; returns how many are left. begin[i]: the first of the symbols that result i is made of.
- * raw: the bytes, when each symbol is one. */
+/* As bpe_short, n <= MEDIUM_WORD. */
 static int merge_medium(const struct tok_image *im, struct tok_sym *sym, int n, const uint8_t *raw, uint16_t *begin)
 {
     struct medium m;
@@ -183,6 +183,12 @@ static int merge_medium(const struct tok_image *im, struct tok_sym *sym, int n, 
     return k;
 }
 
+static int merge_some(const struct tok_image *im, struct tok_sym *sym, int n, const uint8_t *raw, uint16_t *begin)
+{
+    int left = n > 1 && n <= BPE_SHORT ? bpe_short(im, sym, n, raw, begin) : 0;
+    return left ? left : merge_medium(im, sym, n, raw, begin);
+}
+
 /* ---- long words --------------------------------------------------------------------------- */
 
 /* A long word is merged in chunks. Two encodings may stand side by side when the last token of the one and the first of the other,
@@ -200,10 +206,37 @@ static int seam_holds(const struct tok_image *im, struct bpe_scratch *s, int64_t
     if (s->raw && *known >> 1 == pair + 1) /* of bytes, two ids say all about the text on both sides */
         return (int)(*known & 1);
     memcpy(sym, s->start + b, (size_t)(e - b) * sizeof *sym);
-    int holds = merge_medium(im, sym, (int)(e - b), s->raw ? s->raw + b : NULL, begin) == 2 && begin[1] == seam - b;
+    int holds = merge_some(im, sym, (int)(e - b), s->raw ? s->raw + b : NULL, begin) == 2 && begin[1] == seam - b;
     if (s->raw)
         *known = (pair + 1) << 1 | (uint64_t)holds;
     return holds;
+}
+
+/* Merges the symbols [from, end) of s->start into sym. In a run of one unit the same bytes come again and again: the last few parts
+ * are remembered with what became of them. */
+static int merge_part(const struct tok_image *im, struct bpe_scratch *s, int64_t from, int64_t end, struct tok_sym *sym, uint16_t *begin)
+{
+    int n = (int)(end - from), m;
+    const uint8_t *raw = s->raw ? s->raw + from : NULL;
+    struct bpe_part *known = NULL;
+    if (raw && s->part && n >= 2 * BLOCK) {
+        known = &s->part[tok_hash_bytes((const char *)raw, n) % BPE_PARTS];
+        if (known->n == n && !memcmp(known->raw, raw, (size_t)n)) {
+            memcpy(sym, known->sym, (size_t)known->n_out * sizeof *sym);
+            memcpy(begin, known->begin, (size_t)known->n_out * sizeof *begin);
+            return known->n_out;
+        }
+    }
+    memcpy(sym, s->start + from, (size_t)n * sizeof *sym);
+    m = merge_some(im, sym, n, raw, begin);
+    if (known && m <= BPE_PART_IDS) {
+        known->n = (int16_t)n;
+        known->n_out = (int16_t)m;
+        memcpy(known->raw, raw, (size_t)n);
+        memcpy(known->sym, sym, (size_t)m * sizeof *sym);
+        memcpy(known->begin, begin, (size_t)m * sizeof *begin);
+    }
+    return m;
 }
 
 static int merge_chunks(const struct tok_image *im, struct bpe_scratch *s)
@@ -211,27 +244,25 @@ static int merge_chunks(const struct tok_image *im, struct bpe_scratch *s)
     struct tok_sym sym[MEDIUM_WORD];
     uint16_t begin[MEDIUM_WORD];
     int64_t n = s->n, k = 0; /* s->sym[0, k) is done; s->first[i]: where its symbols begin in s->start */
-    int carry = 0;           /* the last seam failed: in a run of one letter the next will too, so begin with a token taken back */
     s->start = tok_grow(s->start, &s->cap_start, n, sizeof *s->start);
     s->first = tok_grow(s->first, &s->cap_first, n + 1, sizeof *s->first);
     memcpy(s->start, s->sym, (size_t)n * sizeof *s->sym);
+    if (!s->part && !(s->part = calloc(BPE_PARTS, sizeof *s->part)))
+        BUG("out of memory for %d parts of long words", BPE_PARTS);
     for (int64_t pos = 0; pos < n;) {
-        int64_t from = pos, end = pos + CHUNK < n ? pos + CHUNK : n, back = 1;
-        if (carry && k > 1)
-            from = s->first[--k];
+        int64_t from = k > 1 ? s->first[--k] : pos; /* the last token was cut by the part's end: mostly it would not hold */
+        int64_t back = 1, end = from + CHUNK > pos + CHUNK / 2 ? from + CHUNK : pos + CHUNK / 2; /* one part for bpe_short, unless a long token was taken back */
+        end = end < n ? end : n;
         for (;;) {
             if (end - from > MEDIUM_WORD)
                 return 0;
-            memcpy(sym, s->start + from, (size_t)(end - from) * sizeof *sym);
-            int m = merge_medium(im, sym, (int)(end - from), s->raw ? s->raw + from : NULL, begin);
+            int m = merge_part(im, s, from, end, sym, begin);
             int holds = k == 0 ? 1 : seam_holds(im, s, s->first[k - 1], from, m > 1 ? from + begin[1] : end,
                                                 (uint64_t)s->sym[k - 1].id << im->id_bits | sym[0].id);
             if (holds < 0)
                 return 0;
             if (holds) {
-                carry = from < pos;
                 for (int i = 0; i < m; i++, k++) {
-                    carry &= from + begin[i] != pos; /* the token came out again: it need not have been taken back */
                     s->first[k] = (int32_t)(from + begin[i]);
                     s->sym[k] = sym[i];
                 }
@@ -320,11 +351,11 @@ static void merge_heap(const struct tok_image *im, struct bpe_scratch *s)
 
 void bpe_merge(const struct tok_image *im, struct bpe_scratch *s)
 {
-    uint16_t begin[CHUNK * 3 / 2];
+    uint16_t begin[2 * BPE_SHORT];
     if (s->n < 2)
         return;
-    if (s->n <= CHUNK * 3 / 2) {
-        s->n = merge_medium(im, s->sym, (int)s->n, s->raw, begin);
+    if (s->n <= 2 * BPE_SHORT) {
+        s->n = merge_some(im, s->sym, (int)s->n, s->raw, begin);
     } else if (!merge_chunks(im, s)) {
         memcpy(s->sym, s->start, (size_t)s->n * sizeof *s->sym); /* a token of hundreds of symbols stood at a seam */
         merge_heap(im, s);

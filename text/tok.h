@@ -293,12 +293,19 @@ err_code tok_pretokenize(const struct tok *t, struct tok_re_run *re, struct tok_
 struct tok_sym {
     uint32_t id, len;      /* len: bytes of the piece it covers */
 };
-enum { BPE_SEAMS = 256 };
+enum { BPE_SEAMS = 256, BPE_PARTS = 64, BPE_PART_BYTES = 512, BPE_PART_IDS = 64 };
+struct bpe_part {
+    int16_t n, n_out;      /* symbols before (0: nothing is here) and after merging */
+    uint8_t raw[BPE_PART_BYTES];
+    struct tok_sym sym[BPE_PART_IDS];
+    uint16_t begin[BPE_PART_IDS];
+};
 struct bpe_scratch {
     struct tok_sym *sym;
     int64_t n, cap;
     const uint8_t *raw;    /* the bytes, when each symbol is one of them */
     uint64_t seam[BPE_SEAMS]; /* what is known of two tokens side by side; belongs to one tokenizer */
+    struct bpe_part *part; /* [BPE_PARTS] what became of parts of long words; as seam */
     struct tok_sym *start; /* long words: the symbols before merging */
     int32_t *first;
     int64_t cap_start, cap_first;
@@ -312,6 +319,11 @@ struct bpe_scratch {
 void bpe_release(struct bpe_scratch *s);
 /* Symbols of one piece after all merges: s->sym[0 .. s->n). piece: bytes (byte-level) or UTF-8. */
 void bpe_word(const struct tok *t, struct str piece, struct bpe_scratch *s);
+/* Merges sym[0, n) in place, 1 < n <= BPE_SHORT; returns how many are left, 0 where the machine cannot. begin[i]: the first of the
+ * symbols that result i is made of. raw: the bytes, when each symbol is one. */
+enum { BPE_SHORT = 64 };
+int bpe_short(const struct tok_image *im, struct tok_sym *sym, int n, const uint8_t *raw, uint16_t *begin);
+int bpe_short_take(int on); /* for tests: 0 does without it; returns whether it is used now */
 /* Merges s->sym in place. */
 void bpe_merge(const struct tok_image *im, struct bpe_scratch *s);
 

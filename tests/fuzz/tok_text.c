@@ -147,6 +147,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct sbuf b;
     struct tok_ids ids = {0};
     struct err e = {0};
+    bpe_short_take(data[1] >> 6 & 1);
     sbuf_init(&b, 1 << 20);
     if ((tok_encode(f->enc, &(struct tok_text){.text = given}, &ids, &e) == ERR_OK) != (utf8_check(given) < 0))
         BUG("%s: wrong about UTF-8: %s", f->spec->name, e.msg);

@@ -1,5 +1,5 @@
 /* Tokenizers. Fails when: ids differ from the reference library's on a file or a flag, an offset or a plain span is
- * wrong, streamed text differs from whole text or changes later, training depends on the order of texts, a setting that is not
+ * wrong, a long piece is merged otherwise than plainly, streamed text differs from whole text or changes later, training depends on the order of texts, a setting that is not
  * supported is accepted, threads change ids. */
 #include <unistd.h>
 
@@ -7,6 +7,7 @@
 #include "core/json.h"
 #include "core/par.h"
 #include "tests/test.h"
+#include "tests/tok_families.h"
 #include "text/text.h"
 
 #define MUST(call)                       \
@@ -304,6 +305,43 @@ static void rank_files(void **state)
     sbuf_release(&b);
 }
 
+/* One piece of a unit again and again, of every length: parts, seams and what is remembered of them give what plain merging gives. */
+static void long_pieces(void **state)
+{
+    static const char *const unit[] = {"a", " ", "\n", "=", "\xCC\x81", "中", "ab", "=-", "the ", "random letters", "aab", "1"};
+    json_t *learned = family_model();
+    int32_t *want = malloc(4000 * sizeof *want);
+    (void)state;
+    for (int i = 0; i < N_FAMILIES; i++) {
+        struct family f;
+        if ((family_specs[i].flags & FAM_WHOLE) == 0)
+            continue;
+        family_open(&f, &family_specs[i], learned);
+        for (size_t u = 0; u < sizeof unit / sizeof *unit; u++)
+            for (int64_t times = 1, n = (int64_t)strlen(unit[u]); times * n < 3000; times += 1 + times / 4) {
+                struct sbuf b;
+                struct tok_ids ids = {0};
+                sbuf_init(&b, 1 << 20);
+                for (int64_t k = 0; k < times; k++)
+                    sbuf_adds(&b, unit[u]);
+                for (int64_t k = 0; k < b.n; k++)
+                    want[k] = (int32_t)f.t->im.byte_id[(unsigned char)b.p[k]];
+                int64_t n_want = family_merge(&f, want, b.n);
+                for (int how = 0; how < 2; how++) {
+                    bpe_short_take(how);
+                    MUST(tok_encode(f.enc, &(struct tok_text){.text = sbuf_str(&b)}, &ids, e));
+                    if (ids.n != n_want || memcmp(ids.id, want, (size_t)n_want * sizeof *want))
+                        fail_msg("%s: %lld times '%s' is merged to other ids than the plain way", family_specs[i].name, (long long)times, unit[u]);
+                }
+                tok_ids_release(&ids);
+                sbuf_release(&b);
+            }
+        family_close(&f);
+    }
+    json_decref(learned);
+    free(want);
+}
+
 /* A damaged, cut or foreign image is refused and the file is read again. */
 static void cache_images(void **state)
 {
@@ -427,7 +465,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trips), cmocka_unit_test(order_of_texts), cmocka_unit_test(special_tokens), cmocka_unit_test(every_setting),
-        cmocka_unit_test(refuses_by_name), cmocka_unit_test(invalid_text), cmocka_unit_test(rank_files), cmocka_unit_test(cache_images), cmocka_unit_test(streams_like_whole), cmocka_unit_test(threads_give_the_same),
+        cmocka_unit_test(refuses_by_name), cmocka_unit_test(invalid_text), cmocka_unit_test(rank_files), cmocka_unit_test(long_pieces),
+        cmocka_unit_test(cache_images), cmocka_unit_test(streams_like_whole), cmocka_unit_test(threads_give_the_same),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
