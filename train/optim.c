@@ -6,17 +6,34 @@
 #include "core/par.h"
 #include "core/rng.h"
 
-enum { LANES = 8, GRAIN_BLOCKS = 16, GRAIN = 1 << 14 };
+enum { GRAIN_BLOCKS = 16, GRAIN = 1 << 14 };
 
 int64_t optim_blocks(int64_t n)
 {
     return (n + OPTIM_BLOCK - 1) / OPTIM_BLOCK;
 }
 
+/* The code of one instruction set. */
+struct code {
+    optim_range_fn *range;
+    optim_norm_fn *norm;
+};
+
+static struct code choose(enum optim_isa isa)
+{
+#if defined(__x86_64__)
+    if (isa != OPTIM_PLAIN && __builtin_cpu_supports("avx2"))
+        return (struct code){optim_range_avx2, optim_norm_avx2};
+#endif
+    (void)isa;
+    return (struct code){optim_range_plain, optim_norm_plain};
+}
+
 struct norm_job {
     const float *g;
     int64_t n;
     double *out;
+    optim_norm_fn *fn;
 };
 
 static void norm_blocks(void *ctx, int64_t begin, int64_t end, int worker)
@@ -24,22 +41,14 @@ static void norm_blocks(void *ctx, int64_t begin, int64_t end, int worker)
     const struct norm_job *j = ctx;
     (void)worker;
     for (int64_t b = begin; b < end; b++) {
-        double lane[LANES] = {0}, sum = 0;
-        int64_t at = b * OPTIM_BLOCK, stop = at + OPTIM_BLOCK < j->n ? at + OPTIM_BLOCK : j->n;
-        for (; at + LANES <= stop; at += LANES)
-            for (int l = 0; l < LANES; l++)
-                lane[l] += (double)j->g[at + l] * (double)j->g[at + l];
-        for (int l = 0; at < stop; at++, l++)
-            lane[l] += (double)j->g[at] * (double)j->g[at];
-        for (int l = 0; l < LANES; l++)
-            sum += lane[l];
-        j->out[b] = sum;
+        int64_t at = b * OPTIM_BLOCK, left = j->n - at;
+        j->out[b] = j->fn(j->g + at, left < OPTIM_BLOCK ? left : OPTIM_BLOCK);
     }
 }
 
-double optim_sum_squares(const float *g, int64_t n, double *block_sum)
+double optim_sum_squares(const float *g, int64_t n, double *block_sum, enum optim_isa isa)
 {
-    struct norm_job j = {g, n, block_sum};
+    struct norm_job j = {g, n, block_sum, choose(isa).norm};
     double sum = 0;
     par_for(optim_blocks(n), GRAIN_BLOCKS, norm_blocks, &j);
     for (int64_t b = 0; b < optim_blocks(n); b++)
@@ -59,16 +68,6 @@ static void run_range(void *ctx, int64_t begin, int64_t end, int worker)
     r->fn(r->job, begin, end);
 }
 
-static optim_range_fn *choose(enum optim_isa isa)
-{
-#if defined(__x86_64__)
-    if (isa != OPTIM_PLAIN && __builtin_cpu_supports("avx2"))
-        return optim_range_avx2;
-#endif
-    (void)isa;
-    return optim_range_plain;
-}
-
 void optim_adamw(const struct optim_step *s, float *w, const float *g, void *m, void *v, int64_t n, enum optim_isa isa)
 {
     struct optim_job j = {
@@ -80,6 +79,6 @@ void optim_adamw(const struct optim_step *s, float *w, const float *g, void *m, 
     uint32_t id[4] = {RNG_ROUND, (uint32_t)s->step, (uint32_t)((uint64_t)s->step >> 32), 0}, key[2] = {(uint32_t)s->seed, (uint32_t)(s->seed >> 32)};
     assert(s->first % OPTIM_GROUP == 0);
     rng_philox(j.key, id, key);
-    struct range r = {&j, choose(isa)};
+    struct range r = {&j, choose(isa).range};
     par_for(n, GRAIN, run_range, &r); /* GRAIN is a multiple of OPTIM_GROUP */
 }

@@ -15,7 +15,8 @@ int64_t optim_blocks(int64_t n); /* partial sums that optim_sum_squares wants */
 
 /* sum g^2 in float64: blocks of OPTIM_BLOCK in 8 lanes each, lanes then blocks added in index order. Squares of floats
  * cannot overflow a double, so the result is finite exactly when every element is. */
-double optim_sum_squares(const float *g, int64_t n, double *block_sum);
+enum optim_isa { OPTIM_BEST, OPTIM_PLAIN, OPTIM_AVX2 }; /* other than BEST: for tests */
+double optim_sum_squares(const float *g, int64_t n, double *block_sum, enum optim_isa isa);
 
 struct optim_step {
     double lr, beta1, beta2, eps, decay;
@@ -29,8 +30,7 @@ struct optim_step {
 
 /* AdamW on n elements (formula in train.h), computed in f32. bf16 moments are rounded stochastically: with beta2 near 1
  * the change of v is below half a bf16 step, so rounding to nearest would freeze it. The random bits are a pure
- * function of (seed, step, index). first: a multiple of OPTIM_GROUP. isa: OPTIM_BEST, or one of them for tests. */
-enum optim_isa { OPTIM_BEST, OPTIM_PLAIN, OPTIM_AVX2 };
+ * function of (seed, step, index). first: a multiple of OPTIM_GROUP. */
 void optim_adamw(const struct optim_step *s, float *w, const float *g, void *m, void *v, int64_t n, enum optim_isa isa);
 
 /* One call's constants in f32, for the code of one instruction set. */
@@ -45,6 +45,8 @@ struct optim_job {
 };
 typedef void optim_range_fn(const struct optim_job *j, int64_t begin, int64_t end);
 optim_range_fn optim_range_plain, optim_range_avx2;
+typedef double optim_norm_fn(const float *g, int64_t n); /* one block's sum */
+optim_norm_fn optim_norm_plain, optim_norm_avx2;
 
 CDECL_END
 

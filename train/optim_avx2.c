@@ -5,3 +5,8 @@ void optim_range_avx2(const struct optim_job *j, int64_t begin, int64_t end)
 {
     optim_body(j, begin, end);
 }
+
+double optim_norm_avx2(const float *g, int64_t n)
+{
+    return norm_body(g, n);
+}

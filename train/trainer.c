@@ -149,7 +149,7 @@ err_code train_end(struct train *t, double loss, struct train_step *out, struct 
     if (!g)
         return err_set(e, ERR_DATA, "step %lld: no leaf has a gradient: the batch is empty", (long long)s.step);
     s.lr = train_lr(&t->opts, s.step);
-    s.grad_norm = sqrt(optim_sum_squares(g, t->n_grad, t->block_sum));
+    s.grad_norm = sqrt(optim_sum_squares(g, t->n_grad, t->block_sum, OPTIM_BEST));
     if (!isfinite(s.grad_norm))
         return name_bad(t, g, e);
     if (t->opts.clip > 0 && s.grad_norm > t->opts.clip)

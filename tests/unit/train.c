@@ -225,6 +225,31 @@ static void test_bf16_moments(void **state)
     train_close(&t);
 }
 
+/* The norm adds in the order that its header promises, on every instruction set and with a short last block. */
+static void test_norm_order(void **state)
+{
+    (void)state;
+    enum { MANY = 2 * OPTIM_BLOCK + 37, LANES = 8 };
+    static float g[MANY];
+    for (int i = 0; i < MANY; i++)
+        g[i] = (float)rng_normal(1, RNG_TEST, 2, 0, (uint64_t)i);
+    for (int64_t n = 1; n <= MANY; n += n < 40 ? 1 : 997) { /* the sum's order, spelled out */
+        double want = 0, block[3], got[2];
+        for (int64_t b = 0; b < n; b += OPTIM_BLOCK) {
+            double lane[LANES] = {0}, sum = 0;
+            for (int64_t i = b; i < n && i < b + OPTIM_BLOCK; i++)
+                lane[i % LANES] += (double)g[i] * (double)g[i];
+            for (int l = 0; l < LANES; l++)
+                sum += lane[l];
+            want += sum;
+        }
+        got[0] = optim_sum_squares(g, n, block, OPTIM_PLAIN);
+        got[1] = optim_sum_squares(g, n, block, OPTIM_AVX2);
+        assert_memory_equal(&want, &got[0], sizeof want);
+        assert_memory_equal(&want, &got[1], sizeof want);
+    }
+}
+
 /* Same bits from every instruction set, in bf16 and f32, at every length of the last group; and the vectorised
  * Philox is Philox: a moment of 1 + 2^-9 (a quarter of a bf16 step) goes up exactly where the generator says so. */
 static void test_isa(void **state)
@@ -621,7 +646,7 @@ int main(void)
 {
     log_set_quiet(1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_slow_moments), cmocka_unit_test(test_schedule), cmocka_unit_test(test_adamw),     cmocka_unit_test(test_bf16_moments), cmocka_unit_test(test_isa),
+        cmocka_unit_test(test_slow_moments), cmocka_unit_test(test_schedule), cmocka_unit_test(test_adamw),     cmocka_unit_test(test_bf16_moments), cmocka_unit_test(test_norm_order), cmocka_unit_test(test_isa),
         cmocka_unit_test(test_threads),  cmocka_unit_test(test_tree_ranks), cmocka_unit_test(test_refused),
         cmocka_unit_test(test_no_malloc), cmocka_unit_test(test_resume),   cmocka_unit_test(test_damage),
         cmocka_unit_test(test_disk_full), cmocka_unit_test(test_kill),     cmocka_unit_test(test_lock),
