@@ -73,6 +73,7 @@ struct norm_rows {
 /* max(amax, 1e-4) / 448, or the power of two not below it (KERN_SCALE_POW2); KERN_SCALE_GRAD: max(amax, 1e-30). */
 float kern_cpu_fp8_scale(float amax, int how);
 
+struct kern_rope;
 struct kern_swiglu;
 struct kern_swiglu_bwd;
 
@@ -104,6 +105,7 @@ struct kern_cpu {
     void (*norm)(const struct norm_rows *a, int64_t begin, int64_t end);
     void (*norm_bwd)(const struct norm_rows *a, int64_t begin, int64_t end);
     void (*norm_dw)(const struct norm_rows *a, const float *rstd, int64_t rows, int64_t begin, int64_t end); /* columns */
+    void (*rope)(const struct kern_rope *a, int64_t begin, int64_t end); /* tokens */
     void (*swiglu)(const struct kern_swiglu *a, int64_t begin, int64_t end);
     void (*swiglu_bwd)(const struct kern_swiglu_bwd *a, int64_t begin, int64_t end);
     void (*add)(float *y, const float *a, const float *b, int64_t n);

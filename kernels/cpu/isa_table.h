@@ -5,6 +5,6 @@ const struct kern_cpu ISA_NAME = {
     .fp8_cols = fp8_cols, .fp8_div = fp8_div, .amax = amax, .turn = turn, .tile_rows = tile_rows, .tile_cols = tile_cols, .copy_rows = copy_rows, .zip_rows = zip_rows, .fetch = fetch,
     .attn_block = attn_block, .attn_merge = attn_merge, .attn_ds = attn_ds, .dot = dot, .axpy = axpy,
     .vocab_stat = vocab_stat, .vocab_dz = vocab_dz, .norm = norm, .norm_bwd = norm_bwd, .norm_dw = norm_dw,
-    .swiglu = swiglu, .swiglu_bwd = swiglu_bwd, .add = add,
+    .rope = rope, .swiglu = swiglu, .swiglu_bwd = swiglu_bwd, .add = add,
 };
 #endif

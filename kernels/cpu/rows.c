@@ -68,39 +68,28 @@ void kern_cpu_rmsnorm_bwd(struct kern *k, const struct kern_rmsnorm_bwd *a)
         par_for(a->c, kern_max(LANES, kern_up(a->c / 8, LANES)), norm_dw_range, &j);
 }
 
-/* ---- rope ------------------------------------------------------------------------------------ */
-
-static void rope_range(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    const struct kern_rope *a = ctx;
-    const int64_t half = a->d / 2, step = a->interleaved ? 2 : 1, other = a->interleaved ? 1 : half;
-    (void)worker;
-    for (int64_t t = begin; t < end; t++) {
-        const float *cs = a->cos_sin + a->pos[t] * a->d;
-        for (int64_t h = 0; h < a->h; h++) {
-            float *x = a->x + t * a->ldx + h * a->head_stride + a->first;
-            for (int64_t i = 0; i < half; i++) {
-                float p = x[i * step], q = x[i * step + other], c = cs[2 * i], s = a->inverse ? -cs[2 * i + 1] : cs[2 * i + 1];
-                x[i * step] = p * c - q * s;
-                x[i * step + other] = p * s + q * c;
-            }
-        }
-    }
-}
-
-void kern_cpu_rope(struct kern *k, const struct kern_rope *a)
-{
-    (void)k;
-    assert(a->d % 2 == 0);
-    par_for(a->t, grain(a->h * a->d), rope_range, (void *)(uintptr_t)a);
-}
-
-/* ---- elementwise ----------------------------------------------------------------------------- */
-
 struct ew_job {
     const struct kern_cpu *cpu;
     const void *a;
 };
+
+/* ---- rope ------------------------------------------------------------------------------------ */
+
+static void rope_range(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct ew_job *j = ctx;
+    (void)worker;
+    j->cpu->rope(j->a, begin, end);
+}
+
+void kern_cpu_rope(struct kern *k, const struct kern_rope *a)
+{
+    struct ew_job j = {k->cpu, a};
+    assert(a->d % 2 == 0);
+    par_for(a->t, grain(a->h * a->d), rope_range, &j);
+}
+
+/* ---- elementwise ----------------------------------------------------------------------------- */
 
 static void swiglu_range(void *ctx, int64_t begin, int64_t end, int worker)
 {

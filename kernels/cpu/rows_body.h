@@ -101,6 +101,48 @@ static void norm_dw(const struct norm_rows *a, const float *rstd, int64_t rows, 
     }
 }
 
+/* n pairs (p, q) by the angles (c, s). */
+INLINE void turn_pairs(float *restrict p, float *restrict q, const float *restrict c, const float *restrict s, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        vf x = v_load(p + i), y = v_load(q + i), cs = v_load(c + i), sn = v_load(s + i);
+        v_store(p + i, v_sub(v_mul(x, cs), v_mul(y, sn)));
+        v_store(q + i, v_add(v_mul(x, sn), v_mul(y, cs)));
+    }
+    for (; i < n; i++) {
+        float x = p[i], y = q[i];
+        p[i] = x * c[i] - y * s[i];
+        q[i] = x * s[i] + y * c[i];
+    }
+}
+
+/* A token's angles are laid side by side once, for all its heads. */
+static void rope(const struct kern_rope *a, int64_t begin, int64_t end)
+{
+    enum { SOME = 64 };
+    const int64_t half = a->d / 2;
+    for (int64_t t = begin; t < end; t++)
+        for (int64_t first = 0; first < half; first += SOME) {
+            const float *cs = a->cos_sin + a->pos[t] * a->d + 2 * first;
+            const int64_t n = half - first < SOME ? half - first : SOME;
+            float c[SOME], s[SOME];
+            for (int64_t i = 0; i < n; i++)
+                c[i] = cs[2 * i], s[i] = a->inverse ? -cs[2 * i + 1] : cs[2 * i + 1];
+            for (int64_t h = 0; h < a->h; h++) {
+                float *x = a->x + t * a->ldx + h * a->head_stride + a->first + (a->interleaved ? 2 * first : first);
+                if (a->interleaved)
+                    for (int64_t i = 0; i < n; i++) {
+                        float p = x[2 * i], q = x[2 * i + 1];
+                        x[2 * i] = p * c[i] - q * s[i];
+                        x[2 * i + 1] = p * s[i] + q * c[i];
+                    }
+                else
+                    turn_pairs(x, x + half, c, s, n);
+            }
+        }
+}
+
 static void swiglu(const struct kern_swiglu *a, int64_t begin, int64_t end)
 {
     const vf one = v_set(1);
