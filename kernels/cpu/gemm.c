@@ -7,8 +7,8 @@
 #include "core/par.h"
 
 enum {
-    KC = 512,        /* items of the reduction per block: 128 KiB of a panel, which stays in L2 */
-    MB = 96,         /* rows of one job: with KC items of the reduction 192 KiB, which stay in L2 beside the panel's */
+    KC = 768,        /* most items of the reduction per block: 192 KiB of a panel, which stay in L2 */
+    MB = 96,         /* rows of one job: with KC items of the reduction 288 KiB, which stay in L2 beside the panel's */
     FEW = 2 * MB,    /* rows up to which a job packs its panel of b itself; for more, b is packed once for all jobs */
     PACK_ITEMS = 32, /* items of the reduction that are packed at a time: whole rows of b are read, not pieces that lie pages apart */
     GROUP = 16 * TILE, /* rows that pack_items takes at a time */
@@ -45,12 +45,19 @@ void kern_cpu_pack_a(const struct pack_a *p)
 
 /* ---- products ------------------------------------------------------------------------------- */
 
+/* Items per block: blocks of like length, so that the last is not a short one. */
+static int64_t block_items(int64_t len)
+{
+    return kern_up(kern_parts(len, kern_max(kern_parts(len, KC), 1)), KERN_RUN / 2);
+}
+
 void kern_cpu_panel_mul(const struct panel_mul *p)
 {
-    for (int64_t i = 0; i < p->n; i += KC) {
+    const int64_t kc = block_items(p->n);
+    for (int64_t i = 0; i < p->n; i += kc) {
         struct strip s = {
             .c = p->out, .a = p->a + i * TILE, .b = p->panel + i * PANEL, .ldc = p->ldo, .rs = 1, .ks = TILE, .ts = TILE * p->n,
-            .ldb = PANEL, .n = kern_min(KC, p->n - i), .rows = p->rows, .lanes = PANEL,
+            .ldb = PANEL, .n = kern_min(kc, p->n - i), .rows = p->rows, .lanes = PANEL,
         };
         (p->bf16 ? p->cpu->strip_bf16 : p->cpu->strip_f32)(&s);
     }
@@ -169,22 +176,54 @@ static void lane_scales(const struct gemm *g, int64_t panel, int64_t first, int6
     }
 }
 
-/* room->c += a b for `rows` rows from `row` and items [i, i + n) of the reduction; b: those items of a panel. */
-static void multiply(const struct batch *t, const struct piece *p, const struct room *room, const uint32_t *b, int64_t panel, int64_t row,
-                     int64_t rows, int64_t i, int64_t n)
+/* A block of one panel's results. */
+struct place {
+    int64_t panel, row, rows;
+    int fresh;  /* the chain starts from +0 */
+    int direct; /* it starts from c, or fresh, and ends there: without the copies of load_c and store_c */
+};
+
+/* The sums of a place += a b over items [i, i + n) of the reduction; b: those items of the panel. */
+static void multiply(const struct batch *t, const struct piece *p, const struct room *room, const uint32_t *b, const struct place *at, int64_t i, int64_t n)
 {
     const struct gemm *g = &p->g;
     const int64_t len = items(g->k, narrow(g)), run = i / (KERN_RUN / 2);
-    struct strip s = {.c = room->c, .a = p->a + row * len + i * TILE, .b = b, .ldc = PANEL, .rs = 1, .ks = TILE, .ts = TILE * len, .ldb = PANEL,
-                      .n = n, .rows = rows, .lanes = PANEL};
+    struct strip s = {.c = room->c, .a = p->a + at->row * len + i * TILE, .b = b, .ldc = PANEL, .rs = 1, .ks = TILE, .ts = TILE * len, .ldb = PANEL,
+                      .n = n, .rows = at->rows, .lanes = PANEL, .fresh = at->fresh && i == 0};
     if (p->b && i + n < len)
         s.next = b + n * PANEL, s.next_bytes = kern_min(n, len - i - n) * PANEL * 4;
+    if (at->direct) {
+        float *c = g->c + at->row * g->ldc + at->panel * PANEL;
+        if (i == 0 && g->accumulate)
+            s.c = c, s.ldc = g->ldc, s.out = room->c, s.ldo = PANEL;
+        if (i + n == len)
+            s.out = c, s.ldo = g->ldc, s.stream = t->stream && !g->accumulate && ((uintptr_t)c & 63) == 0 && g->ldc % LANES == 0;
+    }
     if (g->prec == KERN_FP8) {
-        lane_scales(g, panel, run, kern_parts(n, KERN_RUN / 2), room->sb);
-        s.sa = g->sa + row * g->sa_m + run * g->sa_i, s.sb = room->sb, s.sa_m = g->sa_m, s.sa_i = g->sa_i;
+        lane_scales(g, at->panel, run, kern_parts(n, KERN_RUN / 2), room->sb);
+        s.sa = g->sa + at->row * g->sa_m + run * g->sa_i, s.sb = room->sb, s.sa_m = g->sa_m, s.sa_i = g->sa_i;
         t->cpu->strip_fp8(&s);
     } else
         (g->prec == KERN_BF16 ? t->cpu->strip_bf16 : t->cpu->strip_f32)(&s);
+}
+
+/* A block of one panel's results, over the whole reduction. */
+static void run_place(const struct batch *t, const struct piece *p, const struct room *room, struct place at)
+{
+    const struct gemm *g = &p->g;
+    const int64_t len = items(g->k, narrow(g)), kc = block_items(len);
+    at.fresh = !g->accumulate && g->prec != KERN_FP8 && len > 0;
+    at.direct = g->n - at.panel * PANEL >= PANEL && !g->bias && !g->residual && g->prec != KERN_FP8 && len > 0;
+    if (!at.direct && !at.fresh)
+        load_c(t, g, at.row, at.rows, at.panel, room->c);
+    for (int64_t i = 0; i < len; i += kc) {
+        int64_t n = kern_min(kc, len - i);
+        if (!p->b)
+            pack_b(t->cpu, g, at.panel, i, n, room->b, 0);
+        multiply(t, p, room, p->b ? p->b + (at.panel * len + i) * PANEL : room->b, &at, i, n);
+    }
+    if (!at.direct)
+        store_c(t, g, at.row, at.rows, at.panel, room->c);
 }
 
 /* The piece that job i of a kind belongs to; first: where pieces keep their first job of it. */
@@ -209,21 +248,13 @@ static void gemm_jobs(void *ctx, int64_t begin, int64_t end, int worker)
     for (int64_t job = begin; job < end; job++) {
         const struct piece *p = find(t, job, offsetof(struct piece, job0));
         const struct gemm *g = &p->g;
-        const int64_t len = items(g->k, narrow(g)), across = kern_parts(kern_parts(g->n, PANEL), p->panels), at = job - p->job0;
+        const int64_t across = kern_parts(kern_parts(g->n, PANEL), p->panels), at = job - p->job0;
         const int64_t first = at % across * p->panels, last = kern_min(first + p->panels, kern_parts(g->n, PANEL));
         int64_t row = at / across * p->rows, stop = kern_min(row + p->rows, g->m), rows;
         for (; row < stop; row += rows) {
             rows = kern_min(row_block(p), stop - row);
-            for (int64_t panel = first; panel < last; panel++) {
-                load_c(t, g, row, rows, panel, room.c);
-                for (int64_t i = 0; i < len; i += KC) {
-                    int64_t n = kern_min(KC, len - i);
-                    if (!p->b)
-                        pack_b(t->cpu, g, panel, i, n, room.b, 0);
-                    multiply(t, p, &room, p->b ? p->b + (panel * len + i) * PANEL : room.b, panel, row, rows, i, n);
-                }
-                store_c(t, g, row, rows, panel, room.c);
-            }
+            for (int64_t panel = first; panel < last; panel++)
+                run_place(t, p, &room, (struct place){.panel = panel, .row = row, .rows = rows});
         }
     }
     kern_cpu_streamed();

@@ -16,10 +16,11 @@ enum { NV = 1 }; /* 16 registers of 8 floats: 6 rows of 16 lanes */
 #endif
 
 struct at {
-    float *c;
+    const float *c;
+    float *out;
     const void *a, *b;
-    int64_t ldc, rs, ks, ldb, n;
-    int fresh;
+    int64_t ldc, ldo, rs, ks, ldb, n;
+    int fresh, stream;
     const float *sa, *sb;
     int64_t sa_m, sa_i;
     const char *next; /* asked for on the way, a line per step; NULL: nothing */
@@ -34,15 +35,29 @@ INLINE void ask(const struct at *t, const char **next, const int rows)
     }
 }
 
+INLINE void start(const struct at *t, vf s[TILE][NV], const int rows, const int nv)
+{
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < nv; v++)
+            s[r][v] = t->fresh ? v_set(0) : v_load(t->c + r * t->ldc + v * LANES);
+}
+
+INLINE void put(const struct at *t, vf s[TILE][NV], const int rows, const int nv)
+{
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < nv; v++) {
+            float *out = t->out + r * t->ldo + v * LANES;
+            t->stream ? v_stream(out, s[r][v]) : v_store(out, s[r][v]);
+        }
+}
+
 INLINE void tile_f32(const struct at *t, const int rows, const int nv)
 {
     vf s[TILE][NV];
     const float *a = t->a, *b = t->b;
     const char *next = t->next ? t->next : (const char *)t->b;
     const int64_t rs = t->rs, ks = t->ks, ldb = t->ldb;
-    for (int r = 0; r < rows; r++)
-        for (int v = 0; v < nv; v++)
-            s[r][v] = t->fresh ? v_set(0) : v_load(t->c + r * t->ldc + v * LANES);
+    start(t, s, rows, nv);
     for (int64_t i = 0; i < t->n; i++, a += ks, b += ldb) {
         vf w[NV];
         ask(t, &next, rows);
@@ -54,9 +69,7 @@ INLINE void tile_f32(const struct at *t, const int rows, const int nv)
                 s[r][v] = v_fma(x, w[v], s[r][v]);
         }
     }
-    for (int r = 0; r < rows; r++)
-        for (int v = 0; v < nv; v++)
-            v_store(t->c + r * t->ldc + v * LANES, s[r][v]);
+    put(t, s, rows, nv);
 }
 
 /* One step of a bf16 chain: s + odd * odd, then + even * even. */
@@ -77,9 +90,7 @@ INLINE void tile_bf16(const struct at *t, const int rows, const int nv)
     const uint32_t *a = t->a, *b = t->b;
     const char *next = t->next ? t->next : (const char *)t->b;
     const int64_t rs = t->rs, ks = t->ks, ldb = t->ldb;
-    for (int r = 0; r < rows; r++)
-        for (int v = 0; v < nv; v++)
-            s[r][v] = t->fresh ? v_set(0) : v_load(t->c + r * t->ldc + v * LANES);
+    start(t, s, rows, nv);
     for (int64_t i = 0; i < t->n; i++, a += ks, b += ldb) {
         vi w[NV];
         ask(t, &next, rows);
@@ -91,9 +102,7 @@ INLINE void tile_bf16(const struct at *t, const int rows, const int nv)
                 s[r][v] = pair_fma(s[r][v], x, w[v]);
         }
     }
-    for (int r = 0; r < rows; r++)
-        for (int v = 0; v < nv; v++)
-            v_store(t->c + r * t->ldc + v * LANES, s[r][v]);
+    put(t, s, rows, nv);
 }
 
 INLINE void tile_fp8(const struct at *t, const int rows, const int nv)
@@ -119,7 +128,7 @@ INLINE void tile_fp8(const struct at *t, const int rows, const int nv)
         for (int r = 0; r < rows; r++) {
             vf scale = v_set(t->sa[r * t->sa_m + run * t->sa_i]);
             for (int v = 0; v < nv; v++) {
-                float *c = t->c + r * t->ldc + v * LANES;
+                float *c = t->out + r * t->ldo + v * LANES;
                 v_store(c, v_fma(s[r][v], v_mul(scale, v_load(t->sb + run * PANEL + v * LANES)), v_load(c)));
             }
         }
@@ -146,18 +155,29 @@ static tile_fn *const bf16_tiles[NV][TILE] = {TILE_LIST(bf16, 1)};
 static tile_fn *const fp8_tiles[NV][TILE] = {TILE_LIST(fp8, 1)};
 #endif
 
+/* Sums that lie in memory are asked for a tile ahead. */
+INLINE void ask_sums(const struct strip *s, int64_t row, int64_t lane, int64_t nv)
+{
+    for (int64_t r = row; s->out && !s->fresh && r < row + TILE && r < s->rows; r++)
+        for (int64_t v = 0; v < nv && v < NV; v++)
+            __builtin_prefetch(s->c + r * s->ldc + lane + v * LANES, 1, 3);
+}
+
 INLINE void strip_run(const struct strip *s, tile_fn *const fn[NV][TILE])
 {
+    float *out = s->out ? s->out : s->c;
+    const int64_t ldo = s->out ? s->ldo : s->ldc;
     for (int64_t lane = 0; lane < s->lanes; lane += NV * LANES) {
         int64_t nv = (s->lanes - lane) / LANES;
         for (int64_t r = 0; r < s->rows; r += TILE) {
             int64_t rows = s->rows - r;
             struct at t = {
-                .c = s->c + r * s->ldc + lane, .a = (const float *)s->a + r / TILE * s->ts, .b = (const float *)s->b + lane,
+                .c = s->c + r * s->ldc + lane, .out = out + r * ldo + lane, .ldo = ldo, .stream = s->stream, .a = (const float *)s->a + r / TILE * s->ts, .b = (const float *)s->b + lane,
                 .ldc = s->ldc, .rs = s->rs, .ks = s->ks, .ldb = s->ldb, .n = s->n, .fresh = s->fresh,
                 .next = s->next && r / TILE * s->n * 64 < s->next_bytes ? (const char *)s->next + r / TILE * s->n * 64 : NULL,
                 .sa = s->sa ? s->sa + r * s->sa_m : NULL, .sb = s->sb ? s->sb + lane : NULL, .sa_m = s->sa_m, .sa_i = s->sa_i,
             };
+            ask_sums(s, r + TILE, lane, nv);
             fn[nv < NV ? nv - 1 : NV - 1][rows < TILE ? rows - 1 : TILE - 1](&t);
         }
     }

@@ -17,9 +17,11 @@ enum {
  * half), i counts pairs, and a step is fma(odd), then fma(even), denormals flushed: what vdpbf16ps computes. */
 struct strip {
     float *c;
+    float *out; /* where the results go, at stride ldo; NULL: to c. strip_fp8 has c alone */
     const void *a, *b;
     int64_t ldc, rs, ks, ts, ldb, n, rows, lanes; /* lanes: a multiple of 16 */
-    int fresh;
+    int fresh, stream; /* stream: results go past the caches; whole lines of 64 bytes */
+    int64_t ldo;
     const void *next; /* memory that is used afterwards: fetched meanwhile, or NULL */
     int64_t next_bytes;
     /* strip_fp8: runs of KERN_RUN / 2 pairs, counted from i = 0, are summed apart and join as fma(sum, sa[r * sa_m + run * sa_i] *
