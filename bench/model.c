@@ -119,7 +119,7 @@ static double train_step_once(struct trainee *s, const struct batch *b)
     for (int64_t i = 0; i < s->n; i++)
         s->grads[i] = g + s->t.offset[i];
     model_forward(s->m, &b->b, 1);
-    model_loss(s->m, &(struct model_loss){.target = b->target, .temperature = 1, .logp = b->logp, .g = b->g, .grads = s->grads});
+    model_loss(s->m, &(struct model_loss){.target = b->target, .temperature = 1, .logp = b->logp, .g = b->g, .grads = s->grads, .fresh = 1});
     for (int64_t i = 0; i < b->b.n_tok; i++)
         loss += (double)(b->g[i] * b->logp[i]);
     train_leaf_done(&s->t);

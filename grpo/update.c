@@ -87,8 +87,8 @@ static int is_single(const struct grpo *g, const struct grpo_round *r)
     return parts_of(g, r) == 1 && g->c->grpo.inner_epochs == 1;
 }
 
-/* One micro-batch: forward, loss of each sample, backward into the leaf's gradient. */
-static void micro(struct grpo *g, struct minibatch *mb, const struct grpo_micro *b, float *const *grads, struct arena mem)
+/* One micro-batch: forward, loss of each sample, backward into the leaf's gradient, whose first it may be. */
+static void micro(struct grpo *g, struct minibatch *mb, const struct grpo_micro *b, float *const *grads, int first, struct arena mem)
 {
     float *logp = ARENA_NEW(&mem, float, b->b.n_tok), *grad = ARENA_NEW(&mem, float, b->b.n_tok);
     float *entropy = ARENA_NEW(&mem, float, b->b.n_tok), *ge = g->loss.entropy_coef != 0 ? ARENA_NEW(&mem, float, b->b.n_tok) : NULL;
@@ -103,7 +103,7 @@ static void micro(struct grpo *g, struct minibatch *mb, const struct grpo_micro 
                                .masked = s->masked, .g = grad + at, .ge = ge ? ge + at : NULL};
         grpo_loss(&g->loss, &mb->norm, &seq, &mb->stats);
     }
-    model_backward(g->j.m, &(struct model_grad){.g = grad, .ge = ge, .grads = grads, .balance = train_job_balance(&g->j, mb->n_tok)});
+    model_backward(g->j.m, &(struct model_grad){.g = grad, .ge = ge, .grads = grads, .fresh = first, .balance = train_job_balance(&g->j, mb->n_tok)});
 }
 
 /* One optimiser step over samples of whole groups. */
@@ -131,7 +131,7 @@ static err_code step(struct grpo *g, struct grpo_round *r, const struct grpo_sam
         }
         float *const *grads = train_job_leaf(&g->j);
         for (int64_t k = 0; k < leaves[l].n; k++)
-            micro(g, &mb, &leaves[l].micro[k], grads, mem);
+            micro(g, &mb, &leaves[l].micro[k], grads, k == 0, mem);
         train_leaf_done(&g->j.t);
         used++;
     }

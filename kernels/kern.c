@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "core/par.h"
 #include "core/rng.h"
 #include "kernels/cpu/isa.h"
 
@@ -145,10 +146,16 @@ void kern_get(struct kern *k, void *host_dst, const void *src, int64_t bytes)
     memcpy(host_dst, src, (size_t)bytes);
 }
 
+static void zero_range(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    (void)worker;
+    memset((char *)ctx + begin, 0, (size_t)(end - begin));
+}
+
 void kern_zero(struct kern *k, void *dst, int64_t bytes)
 {
     (void)k;
-    memset(dst, 0, (size_t)bytes);
+    par_for(bytes, 1 << 18, zero_range, dst);
 }
 
 /* ---- weights and ops ----------------------------------------------------------------------- */

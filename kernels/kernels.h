@@ -117,7 +117,8 @@ struct kern_linear_dgrad {
     int64_t m, lddy, lddx;
     int accumulate, pow2;           /* pow2 as above, for dy */
 };
-/* dw[n,k] += sum_m dy[m,n] x[m,k];  dbias[n] += sum_m dy[m,n]. prec as w (dbias: f32). dbias may be NULL.
+/* dw[n,k] += sum_m dy[m,n] x[m,k];  dbias[n] += sum_m dy[m,n]. prec as w (dbias: f32). dbias may be NULL. fresh 1: dw holds anything and
+ * is written, with the bits of a dw that held zeros.
  * det  one fma chain over ascending m, started from dw; dbias: adds over ascending m */
 struct kern_linear_wgrad {
     float *dw, *dbias;
@@ -125,6 +126,7 @@ struct kern_linear_wgrad {
     int64_t m, n, k, lddy, ldx;
     enum kern_prec prec;
     int pow2_dy, pow2_x;            /* FP8: the scales of dy, of x are powers of two */
+    int fresh;
 };
 
 /* y[t,c] = x[t,c] rstd[t] w[c],  rstd = 1 / sqrt(mean_c x^2 + eps);  one rounding. Also per head: rows = T * H, c = D.
@@ -255,7 +257,7 @@ struct kern_head {
 /* With g[t] = dL/dlogp[t] and ge[t] = dL/dentropy[t] (NULL = 0), p = softmax(z):
  *   dz_v = g (1[v = target] - p_v) - ge p_v (z_v - sum_u p_u z_u)  with z_v - lse = log p_v;   dx = dz w / temperature;  dw += dz^T x / temperature
  * Logits are computed again tile by tile. Rows with target < 0 or g = ge = 0 give dx = 0 and add nothing to dw. Writes dx (row
- * stride ldx, as x). */
+ * stride ldx, as x). fresh 1: dw holds anything and is written. */
 struct kern_head_bwd {
     float *dx, *dw;
     const float *x, *lse, *entropy, *g, *ge; /* entropy: as kern_head gave it, needed with ge */
@@ -263,6 +265,7 @@ struct kern_head_bwd {
     const int32_t *target;       /* host */
     int64_t t, ldx;
     float temperature;
+    int fresh;
 };
 /* kern_head, then kern_head_bwd, for a loss whose g = dL/dlogp is known beforehand: logits are kept until their dz instead of computed
  * twice, for as many rows at a time as fit 256 MiB. det: the bits of the two. */
@@ -273,6 +276,7 @@ struct kern_head_loss {
     const int32_t *target;       /* host */
     int64_t t, ldx;
     float temperature;
+    int fresh;                   /* as above */
 };
 /* logits[t, v] = x w^T (no temperature): for sampling, few rows. */
 struct kern_logits {

@@ -65,7 +65,7 @@ static void values_back(const struct back *b, const struct layer *y, const struc
 {
     struct model *m = b->m;
     const struct model_config *c = &m->conf;
-    struct kern_heads_wgrad g = {.dw = b->grads[y->kv_b.first] + c->d_nope * c->kv_lora, .dy = m->a.dout, .x = s->lat_o, .t = b->t, .h = c->heads, .n = c->d_v, .k = c->kv_lora,
+    struct kern_heads_wgrad g = {.dw = model_grad_of(b, y->kv_b.first) + c->d_nope * c->kv_lora, .dy = m->a.dout, .x = s->lat_o, .t = b->t, .h = c->heads, .n = c->d_v, .k = c->kv_lora,
                                  .lddy = c->heads * c->d_v, .ldx = c->heads * c->kv_lora, .dy_head = c->d_v, .x_head = c->kv_lora, .dw_head = (c->d_nope + c->d_v) * c->kv_lora,
                                  .prec = y->kv_b.uv->prec};
     kern_heads_wgrad(m->k, &g);
@@ -79,7 +79,7 @@ static void keys_back(const struct back *b, const struct layer *y, const struct 
     struct model *m = b->m;
     const struct model_config *c = &m->conf;
     const float *dqa = m->a.lat.dqa;
-    struct kern_heads_wgrad g = {.dw = b->grads[y->kv_b.first], .dy = s->q, .x = dqa, .t = b->t, .h = c->heads, .n = c->d_nope, .k = c->kv_lora, .lddy = ldq(c),
+    struct kern_heads_wgrad g = {.dw = model_grad_of(b, y->kv_b.first), .dy = s->q, .x = dqa, .t = b->t, .h = c->heads, .n = c->d_nope, .k = c->kv_lora, .lddy = ldq(c),
                                  .ldx = c->heads * width(c), .dy_head = c->head_dim, .x_head = width(c), .dw_head = (c->d_nope + c->d_v) * c->kv_lora, .prec = y->kv_b.uk->prec};
     kern_heads_wgrad(m->k, &g);
     kern_heads_dgrad(m->k, &(struct kern_heads_dgrad){.dx = dq, .dy = dqa, .w = y->kv_b.uk, .t = b->t, .h = c->heads, .lddy = g.ldx, .lddx = g.lddy, .dy_head = width(c),

@@ -1,14 +1,46 @@
 /* The backward of model_forward, layer by layer from the last. Norms, SwiGLU's output and, with opts.recompute, whole layers are
  * computed again: the forward's bits are a function of its inputs, so the gradient's bits do not depend on it. FP8: narrow.c. */
+#include <string.h>
+
 #include "model/impl.h"
+
+int model_first_grad(const struct back *w, int param)
+{
+    const int first = w->has && !w->has[param];
+    if (first)
+        w->has[param] = 1;
+    return first;
+}
+
+float *model_grad_of(const struct back *w, int param)
+{
+    if (model_first_grad(w, param))
+        kern_zero(w->m->k, w->grads[param], w->m->params[param].n * 4);
+    return w->grads[param];
+}
+
+/* Fresh gradients: none holds anything yet. */
+static void begin(struct back *w, int fresh)
+{
+    w->has = fresh ? w->m->has_grad : NULL;
+    if (fresh)
+        memset(w->has, 0, (size_t)w->m->n_params);
+}
+
+/* Those that the pass had nothing for are zeros. */
+static void end(const struct back *w)
+{
+    for (int64_t p = 0; w->has && p < w->m->n_params; p++)
+        model_grad_of(w, (int)p);
+}
 
 void model_wgrad(const struct back *w, const struct linear *lin, const float *dy, const float *x, int64_t rows)
 {
     int64_t at = 0;
     for (int i = 0; i < lin->n_parts; i++) {
         int64_t n = w->m->params[lin->first + i].rows;
-        kern_linear_wgrad(w->m->k, &(struct kern_linear_wgrad){.dw = w->grads[lin->first + i], .dbias = lin->bias_first < 0 ? NULL : w->grads[lin->bias_first + i],
-                                                               .dy = dy + at, .x = x, .m = rows, .n = n, .k = lin->w.k, .lddy = lin->w.n, .prec = lin->w.prec,
+        kern_linear_wgrad(w->m->k, &(struct kern_linear_wgrad){.dw = w->grads[lin->first + i], .fresh = model_first_grad(w, lin->first + i),
+                                                               .dbias = lin->bias_first < 0 ? NULL : model_grad_of(w, lin->bias_first + i), .dy = dy + at, .x = x, .m = rows, .n = n, .k = lin->w.k, .lddy = lin->w.n, .prec = lin->w.prec,
                                                                .pow2_dy = lin->pow2_dy, .pow2_x = lin->pow2_x});
         at += n;
     }
@@ -33,7 +65,7 @@ static void dgrad(const struct back *w, const struct linear *lin, float *dx, con
 void model_norm_back(const struct back *w, float *dx, const float *dy, const float *x, int param, int accumulate)
 {
     const struct model_config *c = &w->m->conf;
-    kern_rmsnorm_bwd(w->m->k, &(struct kern_rmsnorm_bwd){.dx = dx, .dw = w->grads[param], .dy = dy, .x = x, .w = model_vec(w->m, param), .rows = w->t, .c = c->hidden,
+    kern_rmsnorm_bwd(w->m->k, &(struct kern_rmsnorm_bwd){.dx = dx, .dw = model_grad_of(w, param), .dy = dy, .x = x, .w = model_vec(w->m, param), .rows = w->t, .c = c->hidden,
                                                          .eps = (float)c->rms_eps, .accumulate = accumulate});
 }
 
@@ -71,10 +103,10 @@ static void qk_back(const struct back *w, const struct layer *y, const struct sl
     model_rotate(m, dqk, ld, w->t, 1);
     if (!c->qk_norm)
         return;
-    struct kern_rmsnorm_bwd n = {.dx = m->a.dqkv, .dw = w->grads[y->q_norm], .dy = dqk, .x = s->qkv, .w = model_vec(m, y->q_norm), .rows = w->t * c->heads,
+    struct kern_rmsnorm_bwd n = {.dx = m->a.dqkv, .dw = model_grad_of(w, y->q_norm), .dy = dqk, .x = s->qkv, .w = model_vec(m, y->q_norm), .rows = w->t * c->heads,
                                  .c = c->head_dim, .inner = c->heads, .ldx = wide, .lddy = ld, .lddx = wide, .eps = (float)c->rms_eps};
     kern_rmsnorm_bwd(m->k, &n);
-    n.dx += q, n.dy += q, n.x += q, n.dw = w->grads[y->k_norm], n.w = model_vec(m, y->k_norm), n.rows = w->t * c->kv_heads, n.inner = c->kv_heads;
+    n.dx += q, n.dy += q, n.x += q, n.dw = model_grad_of(w, y->k_norm), n.w = model_vec(m, y->k_norm), n.rows = w->t * c->kv_heads, n.inner = c->kv_heads;
     kern_rmsnorm_bwd(m->k, &n);
 }
 
@@ -118,7 +150,7 @@ static void head_back(const struct back *w, const struct model_grad *g)
     kern_put(m->k, a->g, g->g, w->t * 4);
     if (g->ge)
         kern_put(m->k, a->ge, g->ge, w->t * 4);
-    kern_head_bwd(m->k, &(struct kern_head_bwd){.dx = a->dxn, .dw = w->grads[m->head.first], .x = a->fin, .lse = a->lse, .entropy = g->ge ? a->entropy : NULL, .g = a->g,
+    kern_head_bwd(m->k, &(struct kern_head_bwd){.dx = a->dxn, .dw = w->grads[m->head.first], .fresh = model_first_grad(w, m->head.first), .x = a->fin, .lse = a->lse, .entropy = g->ge ? a->entropy : NULL, .g = a->g,
                                                 .ge = g->ge ? a->ge : NULL, .w = &m->head.w, .target = m->target, .t = w->t, .temperature = m->temperature});
     if (g->g_mtp)
         kern_add(m->k, &(struct kern_add){.y = a->dxn, .a = a->dxn, .b = a->mtp.dfin, .n = w->t * m->conf.hidden});
@@ -141,7 +173,8 @@ static void layers_back(const struct back *w)
     model_norm_back(w, m->a.dx, m->a.dxn, m->a.x_last, m->norm, 0);
     for (int64_t l = m->conf.layers - 1; l >= 0; l--)
         model_layer_back(w, l);
-    kern_embed_bwd(m->k, &(struct kern_embed_bwd){.dtable = w->grads[m->embed], .dy = m->a.dx, .ids = w->b->tokens, .t = w->t, .c = m->conf.hidden, .v = m->conf.vocab});
+    kern_embed_bwd(m->k, &(struct kern_embed_bwd){.dtable = model_grad_of(w, m->embed), .dy = m->a.dx, .ids = w->b->tokens, .t = w->t, .c = m->conf.hidden, .v = m->conf.vocab});
+    end(w);
     m->kept = 0; /* the activations are used up */
 }
 
@@ -152,8 +185,9 @@ void model_backward(struct model *m, const struct model_grad *g)
         *g->balance_loss = 0;
     if (!m->kept || !m->target || (g->ge && !m->has_entropy) || (g->g_mtp && !m->has_mtp))
         BUG("model_backward needs model_forward with keep, then model_logp (with entropy) and model_mtp when their gradients are given");
+    begin(&w, g->fresh);
     if (g->g_mtp)
-        model_mtp_back(m, g);
+        model_mtp_back(m, g, w.has);
     head_back(&w, g);
     layers_back(&w);
 }
@@ -166,8 +200,9 @@ void model_loss(struct model *m, const struct model_loss *l)
         *l->balance_loss = 0;
     if (!m->kept)
         BUG("model_loss needs model_forward with keep");
+    begin(&w, l->fresh);
     kern_put(m->k, a->g, l->g, w.t * 4);
-    kern_head_loss(m->k, &(struct kern_head_loss){.logp = a->logp, .dx = a->dxn, .dw = l->grads[m->head.first], .x = a->fin, .g = a->g, .w = &m->head.w,
+    kern_head_loss(m->k, &(struct kern_head_loss){.logp = a->logp, .dx = a->dxn, .dw = l->grads[m->head.first], .fresh = model_first_grad(&w, m->head.first), .x = a->fin, .g = a->g, .w = &m->head.w,
                                                   .target = l->target, .t = w.t, .temperature = l->temperature});
     kern_get(m->k, l->logp, a->logp, w.t * 4);
     layers_back(&w);

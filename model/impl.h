@@ -167,6 +167,7 @@ struct model {
     const int32_t *target;     /* of the last model_logp */
     float temperature;
     int64_t rows;              /* tokens of the last pass */
+    uint8_t *has_grad;         /* [n_params] during a backward with fresh gradients */
 };
 
 json_t *model_config_json(const struct model_config *c);
@@ -230,7 +231,12 @@ struct back {
     int64_t t;
     float balance;             /* as in model_grad */
     double *balance_loss;
+    uint8_t *has;              /* [n_params] whether its gradient holds something; NULL: all do */
 };
+/* Whether nothing was written into a parameter's gradient yet: who asks must write all of it. */
+int model_first_grad(const struct back *w, int param);
+/* A parameter's gradient, to be added to. */
+float *model_grad_of(const struct back *w, int param);
 void model_wgrad(const struct back *w, const struct linear *lin, const float *dy, const float *x, int64_t rows);
 void model_dgrad(const struct back *w, const struct linear *lin, float *dx, const float *dy, int64_t rows, int accumulate);
 void model_norm_back(const struct back *w, float *dx, const float *dy, const float *x, int param, int accumulate);
@@ -259,7 +265,7 @@ void model_some_logits(struct model *m, const float *states, int64_t n_states, c
 /* a->dx: gradient of a layer's output in, of its input out. */
 void model_layer_back(const struct back *w, int64_t l);
 /* The modules' backward; a->mtp.dfin gets what flows into the final norm's output. */
-void model_mtp_back(struct model *m, const struct model_grad *g);
+void model_mtp_back(struct model *m, const struct model_grad *g, uint8_t *has);
 static inline int model_absorbed(const struct model *m)
 {
     return m->conf.kv_lora && m->opts.mla == MODEL_ABSORBED;

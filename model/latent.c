@@ -21,7 +21,7 @@ void model_latent_norm(struct model *m, float *y, const float *x, int param, int
 void model_latent_norm_back(const struct back *w, float *dx, const float *dy, const float *x, int param, int64_t width)
 {
     int64_t ld = model_latent_cols(&w->m->conf).wide;
-    kern_rmsnorm_bwd(w->m->k, &(struct kern_rmsnorm_bwd){.dx = dx, .dw = w->grads[param], .dy = dy, .x = x, .w = model_vec(w->m, param), .rows = w->t, .c = width, .ldx = ld,
+    kern_rmsnorm_bwd(w->m->k, &(struct kern_rmsnorm_bwd){.dx = dx, .dw = model_grad_of(w, param), .dy = dy, .x = x, .w = model_vec(w->m, param), .rows = w->t, .c = width, .ldx = ld,
                                                          .lddx = ld, .eps = LATENT_EPS});
 }
 

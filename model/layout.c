@@ -208,6 +208,7 @@ void model_layout(struct model *m)
     for (int64_t k = 0; k < c->mtp; k++)
         add_mtp(m, k);
     assert(m->n_params <= most);
+    m->has_grad = ARENA_NEW(&m->mem, uint8_t, m->n_params);
     m->load = ARENA_NEW(&m->mem, int64_t, m->n_mixtures * c->experts + 1);
     place(m);
 }

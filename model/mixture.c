@@ -102,7 +102,7 @@ static void expert_wgrad(const struct back *b, const struct linear *of, int part
     const struct model *m = b->m;
     const struct mixture_work *w = &m->a.mix;
     for (int64_t e = 0; e < m->conf.experts; e++)
-        w->dw[e] = b->grads[of[e].first + part];
+        w->dw[e] = model_grad_of(b, of[e].first + part);
     kern_group_wgrad(m->k, &(struct kern_group_wgrad){.dw = w->dw, .dy = dy, .x = x, .first = w->first, .n_experts = m->conf.experts, .n = m->params[of->first + part].rows,
                                                       .k = of->w.k, .lddy = of->w.n, .prec = of->w.prec, .pow2_dy = of->pow2_dy, .pow2_x = of->pow2_x});
 }

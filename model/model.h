@@ -182,6 +182,7 @@ struct model_grad {
     const float *g_mtp;         /* host [conf.mtp, n_tok]: dL/dlogp of the last model_mtp; NULL: the MTP layers learn nothing */
     const float *ge;            /* host [n_tok]: dL/dentropy, or NULL */
     float *const *grads;        /* [n_params] each [n], added to */
+    int fresh;                  /* 1: grads hold anything and are written, all of them, with the bits of grads that held zeros */
     float balance;              /* per token: sum over mixtures and tokens of balance loss[t] (kern_route_balance) joins the loss; 0 = off */
     double *balance_loss;       /* that sum, without the factor; written when balance is not 0; may be NULL */
 };
@@ -195,7 +196,8 @@ struct model_loss {
     float *logp;
     const float *g;             /* as in model_grad */
     float *const *grads;
-    float balance;              /* as in model_grad */
+    int fresh;                  /* as in model_grad */
+    float balance;
     double *balance_loss;
 };
 void model_loss(struct model *m, const struct model_loss *a);

@@ -52,9 +52,9 @@ static void leaf_loss(struct train_job *j, const struct data_batch *b, struct lo
         g_mtp = ARENA_NEW(&scratch, float, model_conf(j->m)->mtp * b->n_tok);
         model_logp(j->m, &(struct model_logp){.target = target, .temperature = 1, .logp = logp});
         l->mtp += mtp_loss(j, b, target, l, g_mtp, scratch);
-        model_backward(j->m, &(struct model_grad){.g = g, .g_mtp = g_mtp, .grads = train_job_leaf(j), .balance = coef, .balance_loss = &balance});
+        model_backward(j->m, &(struct model_grad){.g = g, .g_mtp = g_mtp, .grads = train_job_leaf(j), .fresh = 1, .balance = coef, .balance_loss = &balance});
     } else
-        model_loss(j->m, &(struct model_loss){.target = target, .temperature = 1, .logp = logp, .g = g, .grads = train_job_leaf(j), .balance = coef,
+        model_loss(j->m, &(struct model_loss){.target = target, .temperature = 1, .logp = logp, .g = g, .grads = train_job_leaf(j), .fresh = 1, .balance = coef,
                                              .balance_loss = &balance});
     for (int64_t t = 0; t < b->n_tok; t++)
         if (target[t] >= 0)

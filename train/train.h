@@ -3,7 +3,7 @@
  *
  *   train_begin(t);
  *   for (i = 0; i < t->opts.leaves; i++) {            leaf i: micro-batch i of the plan
- *       float *grad = train_leaf(t);                  [t->n_grad] f32, zeroed; parameter p at grad + t->offset[p]
+ *       float *grad = train_leaf(t);                  [t->n_grad] f32, to be written; parameter p at grad + t->offset[p]
  *       ... backward, adding into grad ...
  *       train_leaf_done(t);                           or train_leaf_absent(t) when the plan gave it nothing
  *   }

@@ -1,7 +1,6 @@
 #include "train/tree.h"
 
 #include <assert.h>
-#include <string.h>
 
 #include "core/par.h"
 
@@ -20,12 +19,6 @@ static void add_range(void *ctx, int64_t begin, int64_t end, int worker)
     (void)worker;
     for (int64_t i = begin; i < end; i++)
         a[i] += b[i];
-}
-
-static void zero_range(void *ctx, int64_t begin, int64_t end, int worker)
-{
-    (void)worker;
-    memset((float *)ctx + begin, 0, (size_t)(end - begin) * sizeof(float));
 }
 
 void train_tree_add(float *a, const float *b, int64_t n)
@@ -63,7 +56,6 @@ float *train_tree_leaf(struct train_tree *t)
 {
     assert(!t->leaf && t->done < t->leaves && t->n_free > 0);
     t->leaf = t->free[--t->n_free];
-    par_for(t->n, GRAIN, zero_range, t->leaf);
     return t->leaf;
 }
 

@@ -34,7 +34,8 @@ struct train_tree {
 /* Buffers live in mem. leaves: a power of two. */
 void train_tree_init(struct train_tree *t, struct arena *mem, int64_t n, int64_t leaves);
 void train_tree_begin(struct train_tree *t);       /* forgets an unfinished step */
-/* A zeroed buffer for the next leaf's gradient, borrowed until train_tree_leaf_done. */
+/* A buffer for the next leaf's gradient, borrowed until train_tree_leaf_done. It was zeroed once and holds an older gradient now: all that
+ * ever changes in it must be written. */
 float *train_tree_leaf(struct train_tree *t);
 void train_tree_leaf_done(struct train_tree *t, int absent);
 /* The sum, after `leaves` leaves; NULL when all were absent. Borrowed until train_tree_begin. */

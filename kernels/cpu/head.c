@@ -264,6 +264,7 @@ static void dz_tiles(void *ctx, int64_t begin, int64_t end, int worker)
 struct head_out {
     float *dx, *dw;
     int64_t ldx;
+    int fresh; /* dw is written */
 };
 
 /* dx and dw of j->rows, one span of the vocabulary after the other; x: the rows, dense. */
@@ -279,7 +280,7 @@ static void head_grads(struct kern *k, struct head_job *j, const struct head_out
         par_for(kern_parts(rows, HEAD_ROWS) * vocab_blocks(n), 1, dz_tiles, j);
         g.c = dx, g.b = j->w->w + first * c, g.m = rows, g.n = c, g.k = n, g.a_m = SPAN, g.a_i = 1, g.ldb = c, g.ldc = c, g.accumulate = first > 0;
         kern_cpu_gemms(k, &g, 1);
-        g.c = out->dw + first * c, g.b = x, g.m = n, g.k = rows, g.a_m = 1, g.a_i = SPAN, g.accumulate = 1;
+        g.c = out->dw + first * c, g.b = x, g.m = n, g.k = rows, g.a_m = 1, g.a_i = SPAN, g.accumulate = !out->fresh;
         if (out->dw)
             kern_cpu_gemms(k, &g, 1);
     }
@@ -297,13 +298,16 @@ void kern_cpu_head_bwd(struct kern *k, const struct kern_head_bwd *a)
         else
             memset(a->dx + t * (a->ldx ? a->ldx : a->w->k), 0, (size_t)a->w->k * sizeof *a->dx);
     }
-    const struct head_out out = {a->dx, a->dw, a->ldx ? a->ldx : a->w->k};
+    struct head_out out = {a->dx, a->dw, a->ldx ? a->ldx : a->w->k, a->fresh};
+    if (!rows.n && a->dw && a->fresh)
+        kern_zero(k, a->dw, a->w->n * a->w->k * 4);
     for (int64_t first = 0; first < rows.n; first += BWD_ROWS) {
         struct rows some = {.index = rows.index + first, .n = kern_min(BWD_ROWS, rows.n - first)};
         const float *x = gather(k, &some, a->w, a->x, a->ldx);
         struct head_job j = {.cpu = k->cpu, .w = a->w, .target = a->target, .rows = some, .inv_t = 1.f / a->temperature,
                              .lse = a->lse, .entropy = a->entropy, .g = a->g, .ge = a->ge};
         head_grads(k, &j, &out, x);
+        out.fresh = 0;
     }
 }
 
@@ -327,7 +331,7 @@ void kern_cpu_head_loss(struct kern *k, const struct kern_head_loss *a)
     if (!all_learn(a)) { /* the two leave out different rows */
         kern_cpu_head(k, &head);
         kern_cpu_head_bwd(k, &(struct kern_head_bwd){.dx = a->dx, .dw = a->dw, .x = a->x, .lse = lse, .g = a->g, .w = a->w, .target = a->target, .t = a->t,
-                                                     .ldx = a->ldx, .temperature = a->temperature});
+                                                     .ldx = a->ldx, .temperature = a->temperature, .fresh = a->fresh});
         return;
     }
     for (int64_t t = 0; t < a->t; t++)
@@ -337,7 +341,9 @@ void kern_cpu_head_loss(struct kern *k, const struct kern_head_loss *a)
             a->logp[t] = 0;
             memset(a->dx + t * ldx, 0, (size_t)a->w->k * sizeof *a->dx);
         }
-    const struct head_out out = {a->dx, a->dw, ldx};
+    struct head_out out = {a->dx, a->dw, ldx, a->fresh};
+    if (!rows.n && a->dw && a->fresh)
+        kern_zero(k, a->dw, a->w->n * a->w->k * 4);
     const int64_t chunk = kern_up(kern_parts(rows.n, kern_max(kern_parts(rows.n, most), 1)), HEAD_ROWS); /* chunks of like size */
     for (int64_t first = 0; first < rows.n; first += chunk) {
         struct rows some = {.index = rows.index + first, .n = kern_min(chunk, rows.n - first)};
@@ -348,5 +354,6 @@ void kern_cpu_head_loss(struct kern *k, const struct kern_head_loss *a)
                                          .prec = a->w->prec}, 1);
         head_rows(k, &j, &head);
         head_grads(k, &j, &out, x);
+        out.fresh = 0;
     }
 }

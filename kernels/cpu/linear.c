@@ -133,7 +133,8 @@ static void input_grad(struct kern *k, const struct kern_group_dgrad *a, int acc
     kern_cpu_gemms(k, g, a->n_experts);
 }
 
-static void weight_grad(struct kern *k, const struct kern_group_wgrad *a)
+/* fresh: dw holds anything */
+static void weight_grad(struct kern *k, const struct kern_group_wgrad *a, int fresh)
 {
     const int64_t rows = a->first[a->n_experts], runs = first_run(rows, a->n_experts) + 1;
     int64_t lddy = or_else(a->lddy, a->n), ldx = or_else(a->ldx, a->k), n = 0;
@@ -152,11 +153,11 @@ static void weight_grad(struct kern *k, const struct kern_group_wgrad *a)
     for (int64_t e = 0; e < a->n_experts; e++) {
         int64_t r = a->first[e], run = first_run(r, e);
         assert(a->first[e + 1] >= r);
-        if (!a->dw[e] || a->first[e + 1] == r)
+        if (!a->dw[e] || (a->first[e + 1] == r && !fresh))
             continue;
         g[n] = (struct gemm){
             .c = a->dw[e], .a = (x.q ? dy.q : a->dy) + r * lddy, .b = (x.q ? x.q : a->x) + r * ldx, .ldb = ldx, .m = a->n, .n = a->k,
-            .k = a->first[e + 1] - r, .a_m = 1, .a_i = lddy, .ldc = a->k, .prec = a->prec, .accumulate = 1,
+            .k = a->first[e + 1] - r, .a_m = 1, .a_i = lddy, .ldc = a->k, .prec = a->prec, .accumulate = !fresh,
         };
         if (x.q) {
             g[n].sa = dy.scale + run * a->n, g[n].sa_m = 1, g[n].sa_i = a->n;
@@ -179,7 +180,7 @@ void kern_cpu_group_dgrad(struct kern *k, const struct kern_group_dgrad *a)
 
 void kern_cpu_group_wgrad(struct kern *k, const struct kern_group_wgrad *a)
 {
-    weight_grad(k, a);
+    weight_grad(k, a, 0);
 }
 
 /* ---- one linear: a group of one ----------------------------------------------------------------- */
@@ -217,7 +218,7 @@ void kern_cpu_linear_wgrad(struct kern *k, const struct kern_linear_wgrad *a)
     const int32_t first[2] = {0, (int32_t)a->m};
     struct bias_job b = {a, k->cpu, or_else(a->lddy, a->n)};
     weight_grad(k, &(struct kern_group_wgrad){.dw = &a->dw, .dy = a->dy, .x = a->x, .first = first, .n_experts = 1, .n = a->n, .k = a->k,
-                                              .lddy = a->lddy, .ldx = a->ldx, .prec = a->prec, .pow2_dy = a->pow2_dy, .pow2_x = a->pow2_x});
+                                              .lddy = a->lddy, .ldx = a->ldx, .prec = a->prec, .pow2_dy = a->pow2_dy, .pow2_x = a->pow2_x}, a->fresh);
     if (a->dbias)
         par_for(a->n, 256, bias_columns, &b);
 }

@@ -198,7 +198,7 @@ static void linear_wgrad(struct kern *k, const struct kern_linear_wgrad *a)
     for (int64_t n = 0; n < a->n; n++) {
         double b = 0;
         for (int64_t i = 0; i < a->k; i++) {
-            double s = (double)a->dw[n * a->k + i];
+            double s = a->fresh ? 0 : (double)a->dw[n * a->k + i];
             for (int64_t m = 0; m < a->m; m++)
                 s += dy[m * a->n + n] * x[m * a->k + i];
             a->dw[n * a->k + i] = (float)s;
@@ -411,6 +411,8 @@ static void head_bwd(struct kern *k, const struct kern_head_bwd *a)
     const struct kern_weight *w = a->w;
     const int64_t v = w->n, ldx = or_else(a->ldx, w->k);
     double *z = kern_scratch(k, SLOT_WORK, (v + w->k) * 8), *dx = z + v, entropy;
+    if (a->fresh && a->dw)
+        memset(a->dw, 0, (size_t)(v * w->k) * sizeof *a->dw);
     for (int64_t t = 0; t < a->t; t++) {
         const float *x = a->x + t * ldx;
         double g = a->g ? (double)a->g[t] : 0, ge = a->ge ? (double)a->ge[t] : 0;
@@ -437,7 +439,8 @@ static void head_bwd(struct kern *k, const struct kern_head_bwd *a)
 static void head_loss(struct kern *k, const struct kern_head_loss *a)
 {
     head(k, &(struct kern_head){.logp = a->logp, .x = a->x, .w = a->w, .target = a->target, .t = a->t, .ldx = a->ldx, .temperature = a->temperature});
-    head_bwd(k, &(struct kern_head_bwd){.dx = a->dx, .dw = a->dw, .x = a->x, .g = a->g, .w = a->w, .target = a->target, .t = a->t, .ldx = a->ldx, .temperature = a->temperature});
+    head_bwd(k, &(struct kern_head_bwd){.dx = a->dx, .dw = a->dw, .x = a->x, .g = a->g, .w = a->w, .target = a->target, .t = a->t, .ldx = a->ldx, .temperature = a->temperature,
+                                        .fresh = a->fresh});
 }
 
 const struct kern_ops kern_ref_ops = {

@@ -532,6 +532,48 @@ static void test_loss_in_one(void **state)
     }
 }
 
+/* Gradients that held anything get the bits of those that held zeros, those of parameters that learn nothing too. */
+static void test_fresh_gradients(void **state)
+{
+    (void)state;
+    for (int family = 0; family < 36; family++) {
+        struct model_config c = random_config((uint64_t)family + 700);
+        struct model *m;
+        struct err e = {0};
+        struct arena a;
+        int64_t np;
+        c.mtp = c.kv_lora ? family % 3 : 0;
+        arena_init(&a, "test", 64 << 20);
+        must(model_create(cpu, &c, 7, &(struct model_opts){.prec = (enum kern_prec)(family % 3), .train = 1, .mla = family / 2 % 2 ? MODEL_ABSORBED : MODEL_EXPANDED}, &m, &e), &e);
+        must(model_reserve(m, &(struct model_room){.tokens = 5, .seqs = 2, .train = 1}, &e), &e);
+        float **grads[2] = {grads_alloc(m, &a), grads_alloc(m, &a)}, logp[5], g[5] = {-0.5f, -1, 7, -0.25f, -3}, g_mtp[2 * 5] = {0, -1, 0, 0, -2}, logp_mtp[2 * 5];
+        static const int32_t ids[] = {1, 5, 9, 2, 8}, pos[] = {0, 1, 2, 0, 1}, cu[] = {0, 3, 5};
+        int32_t target[] = {5, 9, -1, 8, 3};
+        const struct model_batch b = {.n_tok = 5, .n_seq = 2, .tokens = ids, .positions = pos, .cu_seqlens = cu};
+        const struct model_param *p = model_params(m, &np);
+        for (int t = 0; t < 5 && family % 7 == 6; t++)
+            target[t] = -1;
+        for (int64_t i = 0; i < np; i++)
+            memset(grads[1][i], 0xA5, (size_t)p[i].n * sizeof *grads[1][i]);
+        for (int fresh = 0; fresh < 2; fresh++) {
+            const int mtp = c.mtp && family % 2;
+            model_forward(m, &b, 1);
+            if (mtp || family % 5 == 0) {
+                model_logp(m, &(struct model_logp){.target = target, .temperature = 0.8f, .logp = logp});
+                if (mtp)
+                    model_mtp(m, &(struct model_mtp){.target = target, .logp = logp_mtp});
+                model_backward(m, &(struct model_grad){.g = g, .g_mtp = mtp ? g_mtp : NULL, .grads = grads[fresh], .fresh = fresh});
+            } else
+                model_loss(m, &(struct model_loss){.target = target, .temperature = 0.8f, .logp = logp, .g = g, .grads = grads[fresh], .fresh = fresh});
+        }
+        for (int64_t i = 0; i < np; i++)
+            if (memcmp(grads[0][i], grads[1][i], (size_t)p[i].n * sizeof **grads[0]))
+                fail_msg("family %d: the gradient of %s differs", family, p[i].name);
+        model_close(m);
+        arena_release(&a);
+    }
+}
+
 /* ---- memory --------------------------------------------------------------------------------- */
 
 static void test_no_malloc_in_a_step(void **state)
@@ -766,7 +808,7 @@ int main(void)
         cmocka_unit_test(test_save_and_open),
         cmocka_unit_test(test_bf16_folder),
         cmocka_unit_test(test_freeze),
-        cmocka_unit_test(test_loss_in_one),
+        cmocka_unit_test(test_loss_in_one), cmocka_unit_test(test_fresh_gradients),
         cmocka_unit_test(test_no_malloc_in_a_step),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_bad_configs),

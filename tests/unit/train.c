@@ -80,7 +80,7 @@ static void toy_grad(const struct toy *m, const struct train *t, float *g, int64
 {
     for (int k = 0; k < 2; k++)
         for (int64_t i = 0; i < m->p[k].n; i++)
-            g[t->offset[k] + i] += m->w[k][i] - (float)((i * 7 + leaf * 13 + step * 3) % 101) / 50.f;
+            g[t->offset[k] + i] = m->w[k][i] - (float)((i * 7 + leaf * 13 + step * 3) % 101) / 50.f;
 }
 
 static const struct train_opts base = {
