@@ -169,6 +169,14 @@ struct zygote_reply {
 enum { ZYGOTE_PROGRAM, ZYGOTE_SERVED, ZYGOTE_PARTNER };
 /* Forks off the zygote; returns its pid or -1. *fd is the box's end. *version 0: no usable libpython. */
 pid_t sandbox_zygote_start(struct box *b, struct sbuf *config, int *fd, char *why, int64_t why_n);
+/* ---- heaps.c: the zygote's memory, laid out so that forks of it are cheap. */
+struct py_arenas {
+    void *ctx;
+    void *(*alloc)(void *ctx, size_t n);
+    void (*free)(void *ctx, void *p, size_t n);
+};
+struct py_arenas *sandbox_heaps_lay_out(void);                             /* before Python starts: where its small objects go */
+void sandbox_heaps_settle(void *(*small)(size_t), const void *in_library); /* when nothing more is loaded, before the first fork */
 int sandbox_send_fds(int sock, const void *p, int64_t n, const int *fds, int n_fds);
 int64_t sandbox_recv_fds(int sock, void *p, int64_t n, int *fds, int max_fds, int *n_fds);
 

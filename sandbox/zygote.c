@@ -32,13 +32,8 @@ extern const char sandbox_boot_py[];
     X(void *, PyObject_CallFunction, (void *, const char *, ...)) \
     X(void, PyErr_Print, (void))                                  \
     X(void, PyObject_SetArenaAllocator, (struct py_arenas *))     \
+    X(void *, PyObject_Malloc, (size_t))                          \
     X(void, Py_SetProgramName, (const wchar_t *))
-
-struct py_arenas {
-    void *ctx;
-    void *(*alloc)(void *ctx, size_t n);
-    void (*free)(void *ctx, void *p, size_t n);
-};
 
 static struct {
 #define X(result, name, args) result(*name) args;
@@ -67,61 +62,6 @@ static int load(char *why, int64_t why_n)
     return 0;
 }
 
-/* ---- huge pages: a fork copies one entry for 2 MiB of them instead of 512, which is most of what forking and ending a
- * warm Python costs. The heaps that fill while Python starts are laid out so that they can be collapsed into some. */
-
-enum { HUGE = 2 << 20, ARENA_ROOM = 16 << 20, COLLAPSE = 25 /* MADV_COLLAPSE, Linux 6.1 */ };
-static struct {
-    char *start, *next, *end; /* Python's small objects; next moves up until the zygote is ready */
-    char *brk;                /* malloc, from here on */
-} room;
-
-static void *small_alloc(void *ctx, size_t n)
-{
-    (void)ctx;
-    if (room.next && n <= (size_t)(room.end - room.next)) {
-        room.next += n;
-        return room.next - n;
-    }
-    void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
-}
-
-static void small_free(void *ctx, void *p, size_t n)
-{
-    (void)ctx;
-    if ((char *)p >= room.start && (char *)p < room.end)
-        madvise(p, n, MADV_DONTNEED);
-    else
-        munmap(p, n);
-}
-
-static void lay_out_heaps(void)
-{
-    struct py_arenas a = {NULL, small_alloc, small_free};
-    uintptr_t top = (uintptr_t)sbrk(0), up = (top + HUGE - 1) & ~(uintptr_t)(HUGE - 1);
-    char *p = mmap(NULL, ARENA_ROOM + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p != MAP_FAILED) {
-        room.start = room.next = (char *)(((uintptr_t)p + HUGE - 1) & ~(uintptr_t)(HUGE - 1));
-        room.end = room.start + ARENA_ROOM;
-    }
-    mallopt(M_TOP_PAD, HUGE);
-    if (sbrk((intptr_t)(up - top)) != (void *)-1)
-        room.brk = (char *)up;
-    py.PyObject_SetArenaAllocator(&a);
-}
-
-static void collapse_heaps(void)
-{
-    char *top = sbrk(0);
-    for (char *p = room.start; p && p < room.next; p += HUGE)
-        madvise(p, HUGE, COLLAPSE); /* where it cannot be had runs are only slower */
-    for (char *p = room.brk; p && p + HUGE <= top; p += HUGE)
-        madvise(p, HUGE, COLLAPSE);
-    room.next = NULL;
-    mallopt(M_TOP_PAD, 128 << 10);
-}
-
 /* Streams are pipes while Python starts, so that its file objects do not take them for seekable ones. */
 static void streams_are_pipes(void)
 {
@@ -147,7 +87,7 @@ static int boot(struct sbuf *config, void **run)
     setenv("PYTHONDONTWRITEBYTECODE", "1", 1);
     setenv("PYTHONUTF8", "1", 1);
     setenv("PYTHONSAFEPATH", "1", 1);
-    lay_out_heaps();
+    py.PyObject_SetArenaAllocator(sandbox_heaps_lay_out());
     py.Py_SetProgramName(L"/usr/bin/python3");
     py.Py_InitializeEx(1);
     if (py.PyRun_SimpleStringFlags(sandbox_boot_py, NULL))
@@ -171,7 +111,7 @@ static int boot(struct sbuf *config, void **run)
     }
     if (!*run || !ready || !py.PyObject_CallFunction(ready, NULL))
         return -1;
-    collapse_heaps();
+    sandbox_heaps_settle(py.PyObject_Malloc, (const void *)(uintptr_t)py.Py_InitializeEx);
     return 0;
 }
 

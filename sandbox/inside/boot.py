@@ -12,6 +12,9 @@ _exit, _open, _read, _close = os._exit, os.open, os.read, os.close
 _seed = super(random.Random, random._inst).seed
 _mains = {}
 NOTE = 3
+MAIN = "/w/box/main.py"
+SOURCE = 64 << 10  # what is asked for at first: most programs are smaller
+REHEARSALS = 20    # after as many runs the interpreter has specialised its code and does not write to it any more
 
 
 def _add_module(name, source, partner):
@@ -25,8 +28,7 @@ def _add_module(name, source, partner):
     _modules[name] = mod
 
 
-def _warm():
-    text = '''
+_TEXT = '''
 import sys, math
 from typing import List
 class A:
@@ -57,57 +59,104 @@ a, *b = x
 while True:
     break
 assert x is not None and (y := 3) > 2
+n = int(input())
+for line in sys.stdin:
+    a, b = map(int, line.split())
+    print(a + b, n, "x", sep=" ")
+print("%d %s" % (n, a), *x[:3])
+sys.stdout.write(s + "\\n")
 '''
-    for _ in range(3):
-        ns = {"__name__": "warm", "__builtins__": builtins}
-        exec(compile(text, "warm", "exec"), ns)
-    try:
-        exec(compile("def f(:\n", "warm", "exec"), {})
-    except SyntaxError:
-        traceback.format_exc()
+
+
+def _rehearse(text, given):
+    """A whole run in this process, with streams of its own."""
+    ends = os.pipe(), os.pipe()
+    saved = sys.stdin, sys.stdout, sys.__stdin__, sys.__stdout__
+    os.write(ends[0][1], given)
+    os.close(ends[0][1])
+    sys.stdin = sys.__stdin__ = open(ends[0][0], encoding="utf-8")
+    sys.stdout = sys.__stdout__ = open(ends[1][1], "w", encoding="utf-8")
+    source, note = os.pipe(), os.pipe()
+    os.write(source[1], text)
+    os.close(source[1])
+    _program(source[0], note[1])
+    wind_up()
+    os.close(note[0])
+    for f in (sys.stdin, sys.stdout):
+        f.close()
+    os.close(ends[1][0])
+    sys.stdin, sys.stdout, sys.__stdin__, sys.__stdout__ = saved
+
+
+def _warm():
+    if not atexit._ncallbacks():
+        for _ in range(REHEARSALS):
+            _mains["__main__"] = _module("__main__")
+            _rehearse(_TEXT.encode(), b"3\n1 2\n3 4\n")
+        _rehearse(b"def f(:\n", b"")
+        _rehearse(b"1 // 0\n", b"")
     for mod in _modules.values():
         if hasattr(mod, "warm"):
             mod.warm()
 
 
+def _module(name):
+    mod = types.ModuleType(name)
+    mod.__file__ = MAIN
+    mod.__builtins__ = builtins
+    return mod
+
+
 def _ready():
     for k in ("PYTHONUTF8", "PYTHONSAFEPATH", "PYTHONNOUSERSITE"):
         os.environ.pop(k, None)
-    for name in ("__main__", "solution"):
-        mod = _mains[name] = types.ModuleType(name)
-        mod.__file__ = "/w/box/main.py"
-        mod.__builtins__ = builtins
     sys.argv[:] = ["main.py"]
     sys.orig_argv[:] = ["python3", "main.py"]
     sys.path.insert(0, "/w/box")
     _warm()
+    for name in ("__main__", "solution"):
+        _mains[name] = _module(name)
+    sys.modules["__main__"] = _boot
+    linecache.clearcache()
     gc.collect()
     gc.freeze()
 
 
 def load(name):
     """The program's module __main__ (or the named one) with its compiled text, or None after a syntax error was reported."""
-    fd = _open("/w/box/main.py", 0o2000000)  # read-only, close-on-exec
-    source = _read(fd, 1 << 20)
-    if len(source) == 1 << 20:
+    return prepare(name, _main_text(), NOTE)
+
+
+def _main_text():
+    return _open(MAIN, 0o2000000)  # read-only, close-on-exec
+
+
+def prepare(name, fd, note):
+    source = _read(fd, SOURCE)
+    if len(source) == SOURCE:
         while more := _read(fd, 1 << 20):
             source += more
     _close(fd)
     try:
-        code = compile(source, "/w/box/main.py", "exec", 0, True)
+        code = compile(source, MAIN, "exec", 0, True)
     except BaseException:
-        os.write(NOTE, b"S")
-        _close(NOTE)
+        os.write(note, b"S")
+        _close(note)
         kind, err, tb = sys.exc_info()
         traceback.print_exception(kind, err, None)
         return None
-    _close(NOTE)
+    _close(note)
     mod = _mains[name]
     sys.modules[name] = mod
     return mod, code
 
 
 def finish(code):
+    wind_up()
+    _exit(code & 255)
+
+
+def wind_up():
     """What Python does at its end, without taking the interpreter apart: threads, exit handlers, the program's own objects, streams."""
     if threading._shutdown_locks or threading._threading_atexits:
         try:
@@ -128,7 +177,6 @@ def finish(code):
             s.flush()
         except BaseException:
             pass
-    _exit(code & 255)
 
 
 def exit_code(err):
@@ -149,18 +197,17 @@ def exit_code(err):
     return 1
 
 
-def _program():
-    got = load("__main__")
+def _program(fd, note):
+    """Runs the text that fd has as __main__; its exit code."""
+    got = prepare("__main__", fd, note)
     if got is None:
-        finish(1)
+        return 1
     mod, code = got
     try:
         exec(code, mod.__dict__)
-        rc = 0
+        return 0
     except BaseException as e:
-        rc = exit_code(e)
-        del e
-    finish(rc)
+        return exit_code(e)
 
 
 def _run(kind, callee):
@@ -176,4 +223,4 @@ def _run(kind, callee):
     if kind == 1:
         _modules[callee].serve(4, 5, load, exit_code, finish)
         _exit(0)
-    _program()
+    finish(_program(_main_text(), NOTE))
