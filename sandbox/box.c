@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,16 +77,22 @@ void sandbox_box_main(struct box *b, struct sbuf *config)
 {
     struct err e = {0};
     struct sbuf in, reply;
+    struct filter own;
     char why[200] = "";
     for (unsigned i = 0; i < sizeof b->exe / sizeof *b->exe; i++)
         b->exe[i].fd = -1;
     b->self_pidns = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
     if (b->self_pidns < 0 || sethostname("box", 3))
         err_sys(&e, ERR_SANDBOX, "cannot make the box: its own namespaces");
-    if (e.code || sandbox_root_make(b, &e) != ERR_OK || sandbox_filter_make(&b->filter, &e) != ERR_OK)
+    if (e.code || sandbox_root_make(b, &e) != ERR_OK || sandbox_filter_box(&own, &e) != ERR_OK)
         fail_start(b, &e);
-    keep_few_caps();
+    sandbox_filter_program(&b->filter);
     ordinary_children();
+    keep_few_caps();
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &own.prog)) {
+        err_sys(&e, ERR_SANDBOX, "cannot make the box: loading the seccomp filter");
+        fail_start(b, &e);
+    }
     b->zygote_pid = sandbox_zygote_start(b, config, &b->zygote_fd, why, sizeof why);
     sbuf_release(config);
     say_hello(b, why);

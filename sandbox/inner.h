@@ -99,7 +99,8 @@ int sandbox_leaf_sweep(void);
 struct filter {
     struct sock_fprog prog;
 };
-err_code sandbox_filter_make(struct filter *f, struct err *e);
+err_code sandbox_filter_box(struct filter *f, struct err *e); /* for the box and everything below it */
+void sandbox_filter_program(struct filter *f);                /* the rest, for programs; both are needed */
 
 /* ---- enter.c: from a fresh fork to a confined process. Async-signal-safe: no allocation, no locks. */
 struct enter {
