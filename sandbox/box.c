@@ -26,20 +26,22 @@ static void fail_start(struct box *b, const struct err *e)
     _exit(1);
 }
 
-/* The box keeps only what making runs needs; nothing executed later can get back the rest. */
-static void keep_few_caps(void)
+/* The box keeps only what making runs needs; nothing executed later can get back even that: the bounding set is empty. */
+static int keep_few_caps(void)
 {
     struct __user_cap_header_struct h = {_LINUX_CAPABILITY_VERSION_3, 0};
     struct __user_cap_data_struct d[2];
     /* DAC_OVERRIDE: overlayfs works in a folder of mode 0; over this namespace's one user it means nothing else */
-    const uint32_t keep = 1u << CAP_DAC_OVERRIDE | 1u << CAP_SYS_ADMIN | 1u << CAP_SYS_CHROOT | 1u << CAP_SETPCAP | 1u << CAP_SYS_PTRACE | 1u << CAP_KILL;
+    const uint32_t keep = 1u << CAP_DAC_OVERRIDE | 1u << CAP_SYS_ADMIN | 1u << CAP_SYS_CHROOT | 1u << CAP_SYS_PTRACE | 1u << CAP_KILL;
     for (int c = 0; c <= 63; c++)
-        if (c > 31 || !(keep >> c & 1))
-            if (prctl(PR_CAPBSET_DROP, c) && errno == EINVAL)
-                break;
+        if (prctl(PR_CAPBSET_DROP, c)) {
+            if (errno != EINVAL || c <= CAP_SYS_RESOURCE) /* EINVAL: the kernel has no more */
+                return -1;
+            break;
+        }
     memset(d, 0, sizeof d);
     d[0].effective = d[0].permitted = keep;
-    syscall(SYS_capset, &h, d);
+    return (int)syscall(SYS_capset, &h, d);
 }
 
 /* Whatever priority hone itself was given, its programs have an ordinary one, and the box goes before them. Timings on a
@@ -88,9 +90,9 @@ void sandbox_box_main(struct box *b, struct sbuf *config)
         fail_start(b, &e);
     sandbox_filter_program(&b->filter);
     ordinary_children();
-    keep_few_caps();
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &own.prog)) {
-        err_sys(&e, ERR_SANDBOX, "cannot make the box: loading the seccomp filter");
+    if (sandbox_enter_once() || keep_few_caps() || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+        syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &own.prog)) {
+        err_sys(&e, ERR_SANDBOX, "cannot make the box: limits, capabilities or the seccomp filter");
         fail_start(b, &e);
     }
     b->zygote_pid = sandbox_zygote_start(b, config, &b->zygote_fd, why, sizeof why);

@@ -1,9 +1,11 @@
 /* A cell: the namespaces and the tmpfs of one run, held open by an init process that shares the box's
- * memory (so that making it copies no page tables) and does nothing but collect orphans. Ending a cell is
+ * memory and descriptors (so that making it copies neither) and does nothing but collect orphans. Ending a cell is
  * one SIGKILL to that init: the kernel ends every process in it, and the tmpfs goes with the last. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <linux/mount.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,7 +21,7 @@
 
 #include "sandbox/run.h"
 
-enum { STACK_BYTES = 16 << 10 };
+enum { STACK_BYTES = 16 << 10, CELL_STARTING = 0, CELL_READY = -1 }; /* the state; above 0 an errno */
 
 /* The init runs in the box's memory beside the box: no libc calls, they would share errno with it. */
 static long raw(long nr, long a, long b, long c, long d, long e)
@@ -59,9 +61,8 @@ __attribute__((no_sanitize("address", "undefined", "thread"))) static int init_m
         bad = mount_tree(c);
     if (!bad && c->has_trees)
         bad = raw(SYS_umount2, (long)TREES_AT, MNT_DETACH, 0, 0, 0);
-    int32_t answer = (int32_t)-bad;
-    raw(SYS_write, c->ready[1], (long)&answer, sizeof answer, 0, 0);
-    raw(SYS_close_range, 0, ~0u, 0, 0, 0);
+    __atomic_store_n(&c->state, bad ? (int32_t)-bad : CELL_READY, __ATOMIC_RELEASE);
+    raw(SYS_futex, (long)&c->state, FUTEX_WAKE_PRIVATE, 1, 0, 0);
     for (;;) {
         raw(SYS_rt_sigtimedwait, (long)&chld, 0, 0, 8, 0);
         while (raw(SYS_wait4, -1, 0, WNOHANG, 0, 0) > 0)
@@ -171,23 +172,33 @@ int sandbox_cell_start(struct cell *c)
 {
     static char *stacks; /* freed stacks, linked by their first word */
     char *stack = stacks;
-    int32_t answer = 0;
     if (stack)
         memcpy(&stacks, stack, sizeof stacks);
     else
         stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    if (stack == MAP_FAILED || pipe2(c->ready, O_CLOEXEC))
+    if (stack == MAP_FAILED)
         return STEP_init;
     c->stack = stack;
     c->stacks = &stacks;
-    c->init = clone(init_main, stack + STACK_BYTES, CLONE_VM | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_PIDFD | SIGCHLD, c, &c->init_fd);
-    int saved = errno;
-    close(c->ready[1]);
-    if (c->init > 0 && read(c->ready[0], &answer, sizeof answer) != sizeof answer)
-        answer = EPIPE;
-    close(c->ready[0]);
-    errno = c->init < 0 ? saved : answer;
-    return c->init < 0 || answer ? c->top_fd >= 0 ? STEP_tree : STEP_init : 0;
+    c->state = CELL_STARTING;
+    const int flags = CLONE_VM | CLONE_FILES | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_PIDFD | SIGCHLD;
+    c->init = clone(init_main, stack + STACK_BYTES, flags, c, &c->init_fd);
+    return c->init < 0 ? STEP_init : 0;
+}
+
+int sandbox_cell_ready(struct cell *c)
+{
+    int32_t state;
+    while ((state = __atomic_load_n(&c->state, __ATOMIC_ACQUIRE)) == CELL_STARTING) {
+        const struct timespec wait = {0, 100000000};
+        struct pollfd p = {c->init_fd, POLLIN, 0};
+        if (syscall(SYS_futex, &c->state, FUTEX_WAIT_PRIVATE, CELL_STARTING, &wait, NULL, 0) && errno == ETIMEDOUT && poll(&p, 1, 0) == 1)
+            state = EPIPE; /* it was killed */
+        if (state)
+            break;
+    }
+    errno = state == CELL_READY ? 0 : state;
+    return state == CELL_READY ? 0 : c->top_fd >= 0 ? STEP_tree : STEP_init;
 }
 
 double sandbox_cell_kill(struct cell *c)

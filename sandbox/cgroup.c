@@ -13,7 +13,7 @@
 
 #include "sandbox/inner.h"
 
-enum { PIDS_OF_BOX = 64 }; /* keeper, box, zygote, partner, inits: room beside the program's own */
+enum { LIMIT_TRIES = 200, PIDS_OF_BOX = 64 }; /* keeper, box, zygote, partner, inits: room beside the program's own */
 
 static int read_small(const char *path, char *buf, int64_t n)
 {
@@ -205,12 +205,21 @@ static int64_t read_num(int fd, const char *key)
     return strtoll(at, NULL, 10);
 }
 
-void sandbox_leaf_limit(struct leaf *l, int64_t bytes)
+int sandbox_leaf_limit(struct leaf *l, int64_t bytes)
 {
     char num[24];
-    int n = snprintf(num, sizeof num, "%lld", (long long)bytes);
-    if (l->mem_limit >= 0 && pwrite(l->mem_limit, num, (size_t)n, 0) < 0 && errno == EBUSY && l->version == 1)
-        usleep(1000); /* what the last run left is still being given back: the next attach is charged anew */
+    int n = snprintf(num, sizeof num, "%lld", (long long)bytes), rc = -1;
+    if (l->mem_limit < 0 || l->limit == bytes)
+        return 0;
+    for (int i = 0; rc < 0 && i < LIMIT_TRIES; i++) {
+        if (i)
+            usleep(1000); /* EBUSY: what the last run left is still being given back */
+        rc = pwrite(l->mem_limit, num, (size_t)n, 0) == n ? 0 : -1;
+        if (rc && errno != EBUSY)
+            break;
+    }
+    l->limit = rc ? 0 : bytes;
+    return rc;
 }
 
 int64_t sandbox_leaf_usage(const struct leaf *l) { return read_num(l->mem_usage, ""); }

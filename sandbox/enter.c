@@ -16,16 +16,28 @@
 
 #include "sandbox/inner.h"
 
-enum { HIGH_FD = 900 };
+enum { N_FDS = FD_EXE + 1 };
+
+/* The owner's own limits stay above ours. Read once: in a box nothing changes them. */
+static struct rlimit own[RLIM_NLIMITS];
 
 static int set_limit(int which, int64_t soft, int64_t hard)
 {
-    struct rlimit have, l = {(rlim_t)soft, (rlim_t)hard};
-    if (!getrlimit((unsigned)which, &have) && have.rlim_max < l.rlim_max) /* the owner's own limits stay above ours */
-        l.rlim_max = have.rlim_max;
+    struct rlimit l = {(rlim_t)soft, (rlim_t)hard};
+    if (own[which].rlim_max < l.rlim_max)
+        l.rlim_max = own[which].rlim_max;
     if (l.rlim_cur > l.rlim_max)
         l.rlim_cur = l.rlim_max;
     return setrlimit((unsigned)which, &l);
+}
+
+int sandbox_enter_once(void)
+{
+    int bad = 0;
+    for (int i = 0; i < RLIM_NLIMITS; i++)
+        bad |= getrlimit((unsigned)i, &own[i]);
+    return bad | set_limit(RLIMIT_CORE, 0, 0) | set_limit(RLIMIT_MSGQUEUE, 0, 0) | set_limit(RLIMIT_SIGPENDING, 256, 256) |
+           set_limit(RLIMIT_MEMLOCK, 64 << 10, 64 << 10) | set_limit(RLIMIT_NICE, 0, 0) | set_limit(RLIMIT_RTPRIO, 0, 0);
 }
 
 static int set_limits(const struct enter *n)
@@ -34,9 +46,7 @@ static int set_limits(const struct enter *n)
     int64_t cpu_s = l->cpu_ms / 1000 + 2; /* the box counts the tree in ms; this only ends what outlives the box */
     int bad = set_limit(RLIMIT_CPU, cpu_s, cpu_s + 1) | set_limit(RLIMIT_FSIZE, l->file_bytes, l->file_bytes) |
               set_limit(RLIMIT_NOFILE, l->fds, l->fds) | set_limit(RLIMIT_NPROC, l->procs + n->nproc_base, l->procs + n->nproc_base) |
-              set_limit(RLIMIT_CORE, 0, 0) | set_limit(RLIMIT_STACK, l->stack_bytes, l->stack_bytes) | set_limit(RLIMIT_MSGQUEUE, 0, 0) |
-              set_limit(RLIMIT_SIGPENDING, 256, 256) | set_limit(RLIMIT_MEMLOCK, 64 << 10, 64 << 10) | set_limit(RLIMIT_NICE, 0, 0) |
-              set_limit(RLIMIT_RTPRIO, 0, 0);
+              set_limit(RLIMIT_STACK, l->stack_bytes, l->stack_bytes);
     if (n->limit_as) {
         /* address space is not memory: interpreters and thread stacks reserve more than they touch */
         int64_t as = n->as_base + l->mem_bytes + l->mem_bytes / 2 + (256LL << 20);
@@ -48,12 +58,12 @@ static int set_limits(const struct enter *n)
 /* Everything goes to its fixed number and nothing else stays open. First out of the way, then into place. */
 static int place_fds(const struct enter *n)
 {
-    const int from[] = {n->in, n->out, n->err, n->note, n->call_in, n->call_out, n->exe};
-    int high[sizeof from / sizeof *from], at = 0;
-    for (int i = 0; i < (int)(sizeof from / sizeof *from); i++)
-        if ((high[i] = from[i] < 0 ? -1 : fcntl(from[i], F_DUPFD, HIGH_FD)) < 0 && from[i] >= 0)
+    const int from[N_FDS] = {n->in, n->out, n->err, n->note, n->call_in, n->call_out, n->exe};
+    int high[N_FDS], at = 0;
+    for (int i = 0; i < N_FDS; i++)
+        if ((high[i] = from[i] < 0 || from[i] >= N_FDS ? from[i] : fcntl(from[i], F_DUPFD, N_FDS)) < 0 && from[i] >= 0)
             return -1;
-    for (int i = 0; i < (int)(sizeof from / sizeof *from); i++) {
+    for (int i = 0; i < N_FDS; i++) {
         if (high[i] >= 0 && dup3(high[i], i, i == FD_NOTE || i == FD_EXE ? O_CLOEXEC : 0) < 0)
             return -1;
         if (high[i] < 0)
@@ -64,15 +74,11 @@ static int place_fds(const struct enter *n)
     return (int)syscall(SYS_close_range, at + 1, ~0u, 0);
 }
 
+/* The bounding set is empty already, the box's. */
 static int drop_caps(void)
 {
     struct __user_cap_header_struct h = {_LINUX_CAPABILITY_VERSION_3, 0};
     struct __user_cap_data_struct d[2] = {{0, 0, 0}, {0, 0, 0}};
-    static const int left[] = {CAP_SYS_ADMIN, CAP_SYS_CHROOT, CAP_SETPCAP, CAP_SYS_PTRACE, CAP_KILL, CAP_SETUID, CAP_SETGID,
-                               CAP_DAC_OVERRIDE, CAP_SYS_RESOURCE};
-    for (unsigned i = 0; i < sizeof left / sizeof *left; i++)
-        if (prctl(PR_CAPBSET_DROP, left[i]) && errno != EINVAL)
-            return -1;
     return (int)syscall(SYS_capset, &h, d);
 }
 

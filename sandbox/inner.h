@@ -81,13 +81,15 @@ struct leaf {
     int version;          /* 0 none, 1, 2 */
     int mem_procs, mem_limit, mem_usage, mem_peak, mem_events; /* descriptors or -1 */
     int cpu_procs, cpu_usage, pids_procs;
+    int64_t limit;        /* as it was last set; 0: not known */
+    int64_t ooms, cpu_ns; /* after the last run: nothing else counts in them */
     char dirs[4][256];
     int n_dirs;
     char why[200];        /* when version is 0 */
 };
 void sandbox_leaf_make(struct leaf *l, int index);
 void sandbox_leaf_remove(struct leaf *l);
-void sandbox_leaf_limit(struct leaf *l, int64_t bytes);
+int sandbox_leaf_limit(struct leaf *l, int64_t bytes); /* 0 or -1 with errno: no run may start then */
 int64_t sandbox_leaf_usage(const struct leaf *l);
 int64_t sandbox_leaf_peak(const struct leaf *l);
 void sandbox_leaf_reset(struct leaf *l);
@@ -122,6 +124,7 @@ struct note {
     int32_t step, sys;
 };
 enum { FD_NOTE = 3, FD_CALL_IN = 4, FD_CALL_OUT = 5, FD_EXE = 6 };
+int sandbox_enter_once(void); /* in the box, before the first: the limits that are the same for all. 0 or -1 */
 int sandbox_enter(const struct enter *n, const struct filter *f, int *sys); /* step that failed or 0 */
 
 /* ---- box.c, root.c, run.c, zygote.c: inside */

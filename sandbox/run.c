@@ -56,8 +56,7 @@ struct running {
     struct sbuf *o[2];        /* stdout, stderr */
     struct sbuf answer;       /* of the partner, with its length in front */
     int partner_done;
-    double began, cpu0, partner_waited0;
-    int64_t ooms0;
+    double began, partner_waited0;
     struct rusage ru;
 };
 
@@ -253,6 +252,7 @@ static int partner_start(struct box *b)
     step = sandbox_cell_make(&partner_cell, &l);
     partner_cell.has_trees = b->trees_mounted;
     step = step ? step : sandbox_cell_start(&partner_cell);
+    step = step ? step : sandbox_cell_ready(&partner_cell);
     struct enter en = enter_defaults(b, &l);
     en.cg_mem = en.cg_cpu = -1;
     en.limit_as = en.hidden = 1;
@@ -300,6 +300,7 @@ static int start_peer(struct running *r, int exe, int call_in, int call_out)
     step = step ? step : sandbox_cell_make(&r->peer_cell, &l);
     r->peer_cell.has_trees = r->b->trees_mounted;
     step = step ? step : sandbox_cell_start(&r->peer_cell);
+    step = step ? step : sandbox_cell_ready(&r->peer_cell);
     if (step)
         return step;
     struct enter en = enter_defaults(r->b, &l);
@@ -322,10 +323,6 @@ static int begin(struct running *r)
     const struct ask *a = r->a;
     int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1}, note[2] = {-1, -1}, call[2] = {-1, -1}, back[2] = {-1, -1}, exe = -1, peer = -1;
     int step = sandbox_cell_make(&r->cell, &a->limits);
-    if (!step && a->has_exe_hash && (exe = exe_fd(r->b, a->exe_hash, a->has_exe, a->exe)) < 0)
-        return STEP_exe;
-    if (!step && a->has_peer && (peer = exe_fd(r->b, a->peer_hash, a->peer_sent, a->peer)) < 0)
-        return STEP_exe;
     if (!step && a->has_tree) {
         int slot = sandbox_tree_slot(r->b, a->tree_key, a->tree_sent, a->tree);
         step = slot < 0 ? STEP_tree : sandbox_cell_over(&r->cell, &a->limits, slot);
@@ -334,7 +331,11 @@ static int begin(struct running *r)
         if (sandbox_cell_put(r->cell.box_fd, a->names[i], a->bytes[i], a->kinds[i]))
             step = STEP_files;
     r->cell.has_trees = r->b->trees_mounted;
-    step = step ? step : sandbox_cell_start(&r->cell);
+    step = step ? step : sandbox_cell_start(&r->cell); /* its mounts are made while the rest is */
+    if (!step && a->has_exe_hash && (exe = exe_fd(r->b, a->exe_hash, a->has_exe, a->exe)) < 0)
+        return STEP_exe;
+    if (!step && a->has_peer && (peer = exe_fd(r->b, a->peer_hash, a->peer_sent, a->peer)) < 0)
+        return STEP_exe;
     if (!step && (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC) || pipe2(note, O_CLOEXEC)))
         step = STEP_pipes;
     if (!step && (a->has_request || a->has_peer) && (pipe2(call, O_CLOEXEC) || pipe2(back, O_CLOEXEC)))
@@ -350,6 +351,7 @@ static int begin(struct running *r)
         step = partner_start(r->b);
         step = step ? step : partner_ask(r, call[1], back[0]) ? STEP_partner : 0;
     }
+    step = step ? step : sandbox_cell_ready(&r->cell);
     struct enter en = enter_defaults(r->b, &a->limits);
     en.init_pidfd = r->cell.init_fd;
     en.in = in[0];
@@ -462,11 +464,11 @@ static int over_limit(struct running *r)
     if (leaf->cpu_usage < 0 || leaf->version == 0)
         sandbox_usage(own, 6, 0, &u);
     if (leaf->cpu_usage >= 0)
-        u.cpu_s = 1e-9 * (double)sandbox_leaf_cpu_ns(leaf) - r->cpu0;
+        u.cpu_s = 1e-9 * (double)(sandbox_leaf_cpu_ns(leaf) - leaf->cpu_ns);
     if (u.cpu_s * 1000 > (double)l->cpu_ms)
         return r->f->hit_cpu = 1;
     if (leaf->version)
-        return r->f->oom = sandbox_leaf_ooms(leaf) > r->ooms0;
+        return r->f->oom = sandbox_leaf_ooms(leaf) > leaf->ooms;
     if (u.bytes > l->mem_bytes)
         sandbox_usage(own, 6, 1, &u);
     if (u.bytes > r->f->mem_peak)
@@ -489,6 +491,7 @@ static int watch(struct running *r)
 {
     const struct sandbox_limits *l = &r->a->limits;
     double wall_end = r->began + 1e-3 * (double)l->wall_ms, look = r->began + 1e-3 * TICK_MS;
+    feed(r);
     for (;;) {
         struct pollfd p[] = {{r->main_fd, POLLIN, 0}, {r->in, POLLOUT, 0}, {r->out, POLLIN, 0}, {r->err, POLLIN, 0},
                              {r->a->has_request ? r->b->partner_fd : r->peer_fd, POLLIN, 0}, {r->b->control, POLLRDHUP, 0},
@@ -631,14 +634,19 @@ static void end(struct running *r, struct sbuf *kept)
         f->hit_err = 1;
     if (r->report >= 0)
         drain(&r->report, &r->answer, REPORT_MAX);
-    if (leaf->cpu_usage >= 0 && r->main > 0)
-        cpu = 1e-9 * (double)sandbox_leaf_cpu_ns(leaf) - r->cpu0;
+    if (leaf->cpu_usage >= 0 && r->main > 0) {
+        int64_t now = sandbox_leaf_cpu_ns(leaf);
+        cpu = 1e-9 * (double)(now - leaf->cpu_ns);
+        leaf->cpu_ns = now;
+    }
     f->cpu_ms = 1e3 * cpu;
     if (f->ended && !f->hit_cpu && f->cpu_ms > (double)r->a->limits.cpu_ms)
         f->hit_cpu = 1;
     if (leaf->version) {
+        int64_t ooms = sandbox_leaf_ooms(leaf);
         f->mem_peak = sandbox_leaf_peak(leaf);
-        f->oom = f->oom || sandbox_leaf_ooms(leaf) > r->ooms0;
+        f->oom = f->oom || ooms > leaf->ooms;
+        leaf->ooms = ooms;
     } else if (f->mem_peak < (int64_t)r->ru.ru_maxrss << 10) {
         f->mem_peak = (int64_t)r->ru.ru_maxrss << 10;
     }
@@ -649,13 +657,10 @@ static void one_run(struct running *r, struct sbuf *kept)
     struct run_facts *f = r->f;
     struct leaf *leaf = &r->b->leaf;
     if (leaf->version) {
-        sandbox_leaf_limit(leaf, r->a->limits.mem_bytes);
+        f->failed = sandbox_leaf_limit(leaf, r->a->limits.mem_bytes) ? STEP_cgroup : 0;
         sandbox_leaf_reset(leaf);
-        r->ooms0 = sandbox_leaf_ooms(leaf);
     }
-    if (leaf->cpu_usage >= 0)
-        r->cpu0 = 1e-9 * (double)sandbox_leaf_cpu_ns(leaf);
-    f->failed = begin(r);
+    f->failed = f->failed ? f->failed : begin(r);
     f->sys = f->failed ? errno : 0;
     if (!f->failed) {
         f->ended = watch(r);
