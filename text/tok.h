@@ -232,6 +232,13 @@ struct tok_seg { /* a token (>= 0: index in added) or a gap */
 };
 
 
+/* A token's bytes for decoding; TOK_FAR: they are long, or the token is special or none. */
+struct tok_near {
+    char p[15];
+    uint8_t n;
+};
+enum { TOK_FAR = 255 };
+
 struct tok {
     struct tok_image im;
     struct arena mem;      /* everything the pipeline below points at */
@@ -260,6 +267,7 @@ struct tok {
     struct hash128 hash;
     uint32_t *piece_at;    /* [n_ids + 1] what each id decodes to: in piece */
     char *piece;
+    struct tok_near *near; /* [n_ids + 1] the same, short ones; the last: no such id */
 };
 
 err_code tok_open_tries(struct tok *t, struct err *e); /* when all added tokens are listed */

@@ -349,41 +349,48 @@ void tok_stream_free(struct tok_stream *s)
 
 /* ---- whole -------------------------------------------------------------------------------- */
 
-/* ByteLevel alone: the bytes side by side, 16 at a time (the pool has 16 to spare), then UTF-8 is checked once over all. */
+struct str tok_bytes(const struct tok *t, int32_t id)
+{
+    if (id < 0 || id >= t->n_ids)
+        return (struct str){"", 0};
+    return (struct str){t->piece + t->piece_at[id], t->piece_at[id + 1] - t->piece_at[id]};
+}
+
+/* A token that is looked at: long, special, unknown, or there is little room. Returns 1 when there is no such token. */
+static int put_far(const struct tok *t, int32_t id, int skip_special, struct sbuf *out)
+{
+    if (!known(t, id))
+        return 1;
+    if (!skip_special || !tok_is_special(t, id))
+        sbuf_add(out, tok_bytes(t, id));
+    return 0;
+}
+
+/* ByteLevel alone: bytes side by side, each short token copied whole with what stands behind it; UTF-8 is checked once over all. */
 static int64_t decode_bytes(const struct tok *t, const int32_t *id, int64_t n, int skip_special, struct sbuf *out)
 {
-    enum { BLOCK = 512, SPARE = 16 };
-    const uint32_t *at = t->piece_at;
-    int64_t unknown = 0, begin = out->n;
+    enum { BLOCK = 256, ROOM = BLOCK * (int)sizeof *t->near };
+    int64_t unknown = 0, begin = out->n, k = 0;
     int ascii;
-    for (int64_t i = 0; i < n; i += BLOCK) {
-        int64_t end = i + BLOCK < n ? i + BLOCK : n, bytes = 0;
-        for (int64_t k = i; k < end; k++)
-            if (id[k] >= 0 && id[k] < t->n_ids)
-                bytes += at[id[k] + 1] - at[id[k]];
-        char *p = sbuf_room(out, bytes + SPARE);
+    while (k < n && out->max - out->n > ROOM) {
+        char *p = sbuf_room(out, ROOM);
+        int64_t end = k + BLOCK < n ? k + BLOCK : n;
         if (!p)
             return unknown;
-        for (int64_t k = i; k < end; k++) {
-            if (id[k] < 0 || id[k] >= t->n_ids) {
-                unknown++;
-                continue;
-            }
-            int64_t len = at[id[k] + 1] - at[id[k]];
-            const char *from = t->piece + at[id[k]];
-            if (__builtin_expect(len == 0 || skip_special, 0)) {
-                unknown += !known(t, id[k]);
-                if (len == 0 || tok_is_special(t, id[k]))
-                    continue;
-            }
-            memcpy(p, from, SPARE);
-            if (__builtin_expect(len > SPARE, 0))
-                memcpy(p + SPARE, from + SPARE, (size_t)(len - SPARE));
-            p += len;
+        for (; k < end; k++) {
+            const struct tok_near *s = &t->near[(uint32_t)id[k] < (uint32_t)t->n_ids ? id[k] : t->n_ids];
+            if (__builtin_expect(s->n == TOK_FAR, 0))
+                break;
+            memcpy(p, s, sizeof *s);
+            p += s->n;
         }
         out->n = p - out->p;
         out->p[out->n] = 0;
+        if (k < end)
+            unknown += put_far(t, id[k++], skip_special, out);
     }
+    for (; k < n; k++)
+        unknown += put_far(t, id[k], skip_special, out);
     struct str s = str_sub(sbuf_str(out), begin, out->n);
     if (tok_utf8_check(s, &ascii) >= 0) {
         struct sbuf good;
@@ -410,13 +417,6 @@ int64_t tok_decode(const struct tok *t, const int32_t *id, int64_t n, int skip_s
     tok_stream_end(&s, out);
     stream_release(&s);
     return unknown;
-}
-
-struct str tok_bytes(const struct tok *t, int32_t id)
-{
-    if (id < 0 || id >= t->n_ids)
-        return (struct str){"", 0};
-    return (struct str){t->piece + t->piece_at[id], t->piece_at[id + 1] - t->piece_at[id]};
 }
 
 /* What each id stands for in a text: ByteLevel bytes; for the others the token after its per-token steps, or the byte of
@@ -459,11 +459,18 @@ err_code tok_open_pieces(struct tok *t, struct err *e)
     }
     at[t->n_ids] = (uint32_t)all.n;
     t->piece_at = at;
-    t->piece = ARENA_TRY(&t->mem, char, all.n + 32); /* read 16 bytes at a time */
-    if (!t->piece)
+    t->piece = ARENA_TRY(&t->mem, char, all.n + 1);
+    t->near = ARENA_TRY(&t->mem, struct tok_near, t->n_ids + 1);
+    if (!t->piece || !t->near)
         return err_set(e, ERR_LIMIT, "too many tokens");
     if (all.n)
         memcpy(t->piece, all.p, (size_t)all.n);
+    for (int32_t id = 0; id <= t->n_ids; id++) {
+        struct str b = tok_bytes(t, id);
+        t->near[id].n = b.n == 0 || b.n > (int64_t)sizeof t->near->p || tok_is_special(t, id) ? TOK_FAR : (uint8_t)b.n;
+        if (t->near[id].n != TOK_FAR)
+            memcpy(t->near[id].p, b.p, (size_t)b.n);
+    }
     stream_release(&s);
     sbuf_release(&all);
     return ERR_OK;

@@ -78,27 +78,6 @@ void tok_ids_release(struct tok_ids *ids)
     *ids = (struct tok_ids){0};
 }
 
-int64_t tok_utf8_check(struct str s, int *ascii)
-{
-    int64_t i = uni_ascii(s, 0);
-    *ascii = i == s.n;
-    while (i < s.n) {
-        const uint8_t *p = (const uint8_t *)s.p + i;
-        uint32_t c;
-        int n;
-        if (p[0] >= 0xE1 && p[0] <= 0xEF && p[0] != 0xED && i + 3 <= s.n && (p[1] & 0xC0) == 0x80 && (p[2] & 0xC0) == 0x80)
-            n = 3; /* most of what is not ASCII, and nothing can be wrong with it */
-        else if (p[0] >= 0xC2 && p[0] <= 0xDF && i + 2 <= s.n && (p[1] & 0xC0) == 0x80)
-            n = 2;
-        else if (!(n = utf8_decode(s, i, &c)))
-            return i;
-        i += n;
-        if (i < s.n && (unsigned char)s.p[i] < 0x80)
-            i = uni_ascii(s, i);
-    }
-    return -1;
-}
-
 /* ---- putting down ------------------------------------------------------------------------- */
 
 static void put_id(struct tok_ids *out, int offsets, int32_t id, int64_t b, int64_t e)

@@ -1,6 +1,6 @@
 /* Tokenizers. Fails when: ids differ from the reference library's on a file or a flag, an offset or a plain span is
- * wrong, a long piece is merged otherwise than plainly, streamed text differs from whole text or changes later, training depends on the order of texts, a setting that is not
- * supported is accepted, threads change ids. */
+ * wrong, a long piece is merged otherwise than plainly, bytes that are not UTF-8 pass, streamed text differs from whole text or
+ * changes later, training depends on the order of texts, a setting that is not supported is accepted, threads change ids. */
 #include <unistd.h>
 
 #include "core/file.h"
@@ -252,6 +252,42 @@ static void invalid_text(void **state)
     tok_free(t);
 }
 
+/* The check of long texts says of any bytes what the plain check says, also where a block of 64 ends in a character. */
+static void is_utf8(void **state)
+{
+    static const unsigned char odd[] = {0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1, 0xED, 0xEE, 0xEF, 0xF0, 0xF1, 0xF4, 0xF5, 0xFF};
+    static const uint32_t edge[] = {0x80, 0x7FF, 0x800, 0xFFF, 0x1000, 0xD7FF, 0xE000, 0xFFFF, 0x10000, 0x3FFFF, 0x40000, 0x10FFFF, 'a', 'a', 'a'};
+    uint64_t x = 5;
+    int bad = 0;
+    (void)state;
+    for (int round = 0; round < 200000; round++) {
+        int n = 0, ascii, all = 1;
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        int want = (int)(x >> 40) % 210;
+        char *p = malloc(256), *exact;
+        while (n < want) {
+            x = x * 6364136223846793005u + 1442695040888963407u;
+            n += utf8_encode(edge[(x >> 40) % (sizeof edge / sizeof *edge)], p + n);
+            if ((x >> 20) % 128 == 0 && round % 2)
+                p[n++] = (char)odd[(x >> 33) % sizeof odd];
+        }
+        if (round % 5 == 0 && n > 2)
+            n -= 1 + round % 2;
+        exact = malloc((size_t)n + 1); /* ends where the text ends: a read behind it is seen */
+        memcpy(exact + 1, p, (size_t)n);
+        struct str s = {exact + 1, n};
+        for (int i = 0; i < n; i++)
+            all &= (unsigned char)s.p[i] < 0x80;
+        assert_int_equal(tok_utf8_check(s, &ascii), utf8_check(s));
+        if (utf8_check(s) < 0)
+            assert_int_equal(ascii, all);
+        bad += utf8_check(s) >= 0;
+        free(p);
+        free(exact);
+    }
+    assert_true(bad > 1000 && bad < 199000);
+}
+
 static void put_base64(struct sbuf *b, const char *s)
 {
     static const char d[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -465,7 +501,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trips), cmocka_unit_test(order_of_texts), cmocka_unit_test(special_tokens), cmocka_unit_test(every_setting),
-        cmocka_unit_test(refuses_by_name), cmocka_unit_test(invalid_text), cmocka_unit_test(rank_files), cmocka_unit_test(long_pieces),
+        cmocka_unit_test(refuses_by_name), cmocka_unit_test(invalid_text), cmocka_unit_test(rank_files), cmocka_unit_test(long_pieces), cmocka_unit_test(is_utf8),
         cmocka_unit_test(cache_images), cmocka_unit_test(streams_like_whole), cmocka_unit_test(threads_give_the_same),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
