@@ -351,10 +351,10 @@ static void merge_heap(const struct tok_image *im, struct bpe_scratch *s)
 
 void bpe_merge(const struct tok_image *im, struct bpe_scratch *s)
 {
-    uint16_t begin[2 * BPE_SHORT];
+    uint16_t begin[BPE_SHORT];
     if (s->n < 2)
         return;
-    if (s->n <= 2 * BPE_SHORT) {
+    if (s->n <= BPE_SHORT) {
         s->n = merge_some(im, s->sym, (int)s->n, s->raw, begin);
     } else if (!merge_chunks(im, s)) {
         memcpy(s->sym, s->start, (size_t)s->n * sizeof *s->sym); /* a token of hundreds of symbols stood at a seam */
@@ -362,18 +362,22 @@ void bpe_merge(const struct tok_image *im, struct bpe_scratch *s)
     }
 }
 
-void bpe_word(const struct tok *t, struct str piece, struct bpe_scratch *s)
+void bpe_word_merged(const struct tok *t, struct str piece, struct bpe_scratch *s)
 {
     s->n = 0;
     s->raw = NULL;
-    if (t->im.ignore_merges) {
-        int32_t id = tok_vocab_find(&t->im, piece);
-        if (id >= 0) {
-            add(s, (uint32_t)id, (uint32_t)piece.n);
-            return;
-        }
-    }
     if (!start_bytes(t, piece, s))
         start_chars(t, piece, s);
     bpe_merge(&t->im, s);
+}
+
+void bpe_word(const struct tok *t, struct str piece, struct bpe_scratch *s)
+{
+    int32_t id = t->im.ignore_merges ? tok_vocab_find(&t->im, piece) : -1;
+    if (id < 0) {
+        bpe_word_merged(t, piece, s);
+        return;
+    }
+    s->n = 0;
+    add(s, (uint32_t)id, (uint32_t)piece.n);
 }

@@ -327,6 +327,7 @@ struct bpe_scratch {
 void bpe_release(struct bpe_scratch *s);
 /* Symbols of one piece after all merges: s->sym[0 .. s->n). piece: bytes (byte-level) or UTF-8. */
 void bpe_word(const struct tok *t, struct str piece, struct bpe_scratch *s);
+void bpe_word_merged(const struct tok *t, struct str piece, struct bpe_scratch *s); /* piece is no token that ignore_merges takes whole */
 /* Merges sym[0, n) in place, 1 < n <= BPE_SHORT; returns how many are left, 0 where the machine cannot. begin[i]: the first of the
  * symbols that result i is made of. raw: the bytes, when each symbol is one. */
 enum { BPE_SHORT = 64 };

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { SMALL = 15, MID = 31, LONG_MAX_BYTES = 1024, COUNT_SHIFT = 24, ID_MASK = (1 << COUNT_SHIFT) - 1, FAR = 255 };
+enum { SMALL = 15, MID = 31, LONG_MAX_BYTES = 1024, TOKEN_BITS = 21, COUNT_SHIFT = 24, ID_MASK = (1 << COUNT_SHIFT) - 1, FAR = 255 };
 
 /* ---- keys --------------------------------------------------------------------------------- */
 
@@ -104,14 +104,18 @@ void tok_words_init(struct tok_words *c, const struct tok *t)
     c->mid = table(mid, sizeof *c->mid);
     c->lng = table(lng, sizeof *c->lng);
     c->pool = table((uint64_t)c->pool_cap, sizeof *c->pool);
+    c->token = t->im.ignore_merges ? table(1 << (TOKEN_BITS - 6), sizeof *c->token) : NULL;
     for (int32_t id = 0; id < t->im.n_ids; id++) {
         struct str s = tok_im_text(&t->im, id);
         uint32_t one = (uint32_t)id;
-        uint64_t lo, hi;
+        uint64_t lo, hi, h;
         if (!(t->im.flags[id] & TOK_SELF) || s.n == 0 || s.n > SMALL)
             continue;
         key16(s.p, s.n, 0, &lo, &hi);
-        struct tok_word16 *e = small_slot(c, lo, hi, mix(lo, hi));
+        h = mix(lo, hi);
+        if (c->token)
+            c->token[h >> (70 - TOKEN_BITS)] |= 1ull << (h >> (64 - TOKEN_BITS) & 63);
+        struct tok_word16 *e = small_slot(c, lo, hi, h);
         *e = (struct tok_word16){.lo = lo, .hi = hi, .id = {one | 1u << COUNT_SHIFT}};
     }
 }
@@ -122,6 +126,7 @@ void tok_words_release(struct tok_words *c)
     free(c->mid);
     free(c->lng);
     free(c->pool);
+    free(c->token);
     *c = (struct tok_words){0};
 }
 
@@ -129,7 +134,8 @@ int64_t tok_words_memory(const struct tok_words *c)
 {
     if (!c->small)
         return 0;
-    return (int64_t)((c->small_mask + 1) * 2 * sizeof *c->small + (c->mid_mask + 1) * sizeof *c->mid + (c->long_mask + 1) * sizeof *c->lng + (uint64_t)c->pool_cap * sizeof *c->pool);
+    return (int64_t)((c->small_mask + 1) * 2 * sizeof *c->small + (c->mid_mask + 1) * sizeof *c->mid + (c->long_mask + 1) * sizeof *c->lng + (uint64_t)c->pool_cap * sizeof *c->pool +
+                     (c->token ? (1ull << TOKEN_BITS) / 8 : 0));
 }
 
 /* ---- looking up --------------------------------------------------------------------------- */
@@ -162,14 +168,19 @@ static int put_found(const struct tok_words *c, const uint32_t *room, struct tok
     return 1;
 }
 
-static int64_t merged(const struct tok *t, struct bpe_scratch *bpe, struct str word, struct tok_ids *out)
+static int64_t put_merged(struct bpe_scratch *bpe, struct tok_ids *out)
 {
-    bpe_word(t, word, bpe);
     reserve(out, bpe->n);
     for (int64_t i = 0; i < bpe->n; i++)
         out->id[out->n + i] = (int32_t)bpe->sym[i].id;
     out->n += bpe->n;
     return bpe->n;
+}
+
+static int64_t merged(const struct tok *t, struct bpe_scratch *bpe, struct str word, struct tok_ids *out)
+{
+    bpe_word(t, word, bpe);
+    return put_merged(bpe, out);
 }
 
 static void empty_pool(struct tok_words *c)
@@ -188,12 +199,17 @@ static void make_room(struct tok_words *c, int64_t need)
 /* Not in the first line, or with many ids, or not at all. */
 static __attribute__((noinline)) void encode_small(struct tok_words *c, const struct tok *t, struct bpe_scratch *bpe, struct str word, struct tok_ids *out)
 {
-    uint64_t lo, hi;
+    uint64_t lo, hi, h;
     key16(word.p, word.n, 0, &lo, &hi);
-    struct tok_word16 *e = small_slot(c, lo, hi, mix(lo, hi));
+    h = mix(lo, hi);
+    struct tok_word16 *e = small_slot(c, lo, hi, h);
     if (e->lo == lo && e->hi == hi && put_found(c, e->id, out))
         return;
-    int64_t n = merged(t, bpe, word, out);
+    if (c->token && !(c->token[h >> (70 - TOKEN_BITS)] >> (h >> (64 - TOKEN_BITS) & 63) & 1))
+        bpe_word_merged(t, word, bpe);
+    else
+        bpe_word(t, word, bpe);
+    int64_t n = put_merged(bpe, out);
     struct tok_word16 made = {.lo = lo, .hi = hi};
     make_room(c, SMALL + 1);
     if (put_entry(c, made.id, 4, out->id + out->n - n, n))

@@ -29,6 +29,7 @@ struct tok_words {
     uint32_t *pool;
     int64_t pool_n, pool_cap, n_long;
     uint32_t generation;
+    uint64_t *token;   /* one bit per hash of a short word: 0 = it is no token. With ignore_merges, else NULL */
 };
 
 /* Filled with the vocabulary's own words. */
