@@ -17,6 +17,7 @@ struct look {
 INLINE TARGET struct look ask(const struct tok_image *im, uint32_t left, uint32_t right)
 {
     uint64_t key = (uint64_t)left << im->id_bits | right, h = tok_mix(key), bit = h >> 34 & ((uint64_t)im->n[TOK_S_maybe] * 64 - 1);
+    __builtin_prefetch(&im->pair[h >> 20 & ((uint64_t)im->n[TOK_S_pair] - 1)]);
     return (struct look){key, h >> 20, (int)(im->maybe[bit >> 6] >> (bit & 63) & 1)};
 }
 

@@ -188,10 +188,10 @@ static uint64_t *pair_table(const struct build *b, int64_t *size)
     return pair;
 }
 
-/* About 12 bits per pair: one look in eight at an absent pair goes on to the table. */
+/* 8 to 16 bits per pair: one look in 8 to 16 at an absent pair goes on to the table. More bits are slower: they fall out of the cache. */
 static uint64_t *maybe_table(const struct build *b, int64_t *size)
 {
-    *size = table_size(b->n_pairs) / 8;
+    *size = table_size(b->n_pairs) / 16;
     uint64_t *maybe = need(*size, sizeof *maybe), mask = (uint64_t)*size * 64 - 1;
     for (int64_t k = 0; k < b->n_pairs; k++) {
         uint64_t bit = tok_mix((uint64_t)b->pair[k].left << b->im->id_bits | b->pair[k].right) >> 34 & mask;

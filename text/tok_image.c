@@ -10,7 +10,7 @@
 #include <xxhash.h>
 
 /* Raise with any change of the layout, of the sections or of how they are built. */
-enum { IMAGE_VERSION = 5, ALIGN = 64 };
+enum { IMAGE_VERSION = 6, ALIGN = 64 };
 
 struct head {
     char magic[8];
