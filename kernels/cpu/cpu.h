@@ -8,17 +8,18 @@
 /* c[m,n] (+)= sum_i a(m,i) b(i,n) (+ bias[n]) (+ residual[m,n]), one chain over ascending i per element.
  * a(m,i) = a[m * a_m + i * a_i], one of the strides being 1. b is packed panels, or rows b[i * ldb + n]. accumulate: the chain starts
  * from c. With residual c may be residual.
- * FP8: a (and b, unless b_scale is given) hold E4M3 values already; each run of KERN_RUN terms counts sa[m * sa_m + run * sa_i] times
- * sb[run * sb_i + (n, or n / KERN_RUN * sb_n)]. b_scale: b is a weight's master, rounded again by b_scale[i / KERN_RUN * b_scale_i + n / KERN_RUN]. */
+ * FP8: a and b are words: pairs (2 i, 2 i + 1) of E4M3 values as bf16, and strides count those. Each run of KERN_RUN terms counts
+ * sa[m * sa_m + run * sa_i] times sb[run * sb_i + (n, or n / KERN_RUN * sb_n)]. turned instead of b: the pack of a weight [k, n], whose rows are reduced over. */
 struct gemm {
     float *c;
     const float *a, *b, *bias, *residual;
     const void *panels;
+    const uint32_t *turned;
     int64_t m, n, k, a_m, a_i, ldb, ldc;
     enum kern_prec prec;
     int accumulate, sb_per_lane;
-    const float *sa, *sb, *b_scale;
-    int64_t sa_m, sa_i, sb_i, sb_n, b_scale_i;
+    const float *sa, *sb;
+    int64_t sa_m, sa_i, sb_i, sb_n;
 };
 /* All of them share prec and which of a's strides is 1. */
 void kern_cpu_gemms(struct kern *k, const struct gemm *g, int64_t n);
@@ -30,7 +31,7 @@ static inline int64_t items(int64_t k, int bf16)
 }
 
 /* Copies rows of a, contiguous in the reduction, into tiles of TILE rows, reduction outermost inside a tile: [tile][item][TILE].
- * out has kern_up(rows, TILE) * items(k) words. */
+ * out has kern_up(rows, TILE) * items(k) words. bf16: a is rounded and paired; else it is words. */
 struct pack_a {
     const struct kern_cpu *cpu;
     uint32_t *out;

@@ -99,6 +99,12 @@ static int narrow(const struct gemm *g)
     return g->prec != KERN_F32;
 }
 
+/* a and b become pairs on their way; else they are words already. */
+static int rounds(const struct gemm *g)
+{
+    return g->prec == KERN_BF16;
+}
+
 /* Rows whose results a job has at a time. */
 static int64_t row_block(const struct piece *p)
 {
@@ -108,26 +114,21 @@ static int64_t row_block(const struct piece *p)
 /* Rows [i, i + n) of the reduction of one panel of b, in the panel's layout. */
 static void pack_b(const struct kern_cpu *cpu, const struct gemm *g, int64_t panel, int64_t i, int64_t n, uint32_t *out, int stream)
 {
-    const int64_t lanes = kern_min(PANEL, g->n - panel * PANEL), first = narrow(g) ? 2 * i : i;
-    const float *src = g->b + first * g->ldb + panel * PANEL;
+    const int64_t lanes = kern_min(PANEL, g->n - panel * PANEL), first = rounds(g) ? 2 * i : i;
+    stream = stream && lanes == PANEL;
     if (lanes < PANEL)
         memset(out, 0, (size_t)(n * PANEL) * sizeof *out);
-    if (!narrow(g)) {
-        cpu->copy_rows((float *)(void *)out, PANEL, src, g->ldb, n, lanes, stream && lanes == PANEL);
+    if (g->turned) { /* a panel of the pack has the rows of PANEL / 2 pairs, which the blocks here begin with */
+        const int64_t across = items(g->n, 1);
+        for (int64_t j = 0; j < n; j += PANEL / 2)
+            cpu->across_pairs(out + j * PANEL, g->turned + ((i + j) / (PANEL / 2) * across + panel * PANEL / 2) * PANEL, kern_min(PANEL / 2, n - j), items(lanes, 1), stream);
         return;
     }
-    const int64_t rows = kern_min(2 * n, g->k - first);
-    if (!g->b_scale) {
-        cpu->zip_rows(out, src, g->ldb, rows, lanes, stream && lanes == PANEL);
-        return;
-    }
-    for (int64_t r = 0; r < rows; r += 2, src += 2 * g->ldb, out += PANEL) { /* a weight from its master: the values of its pack again */
-        const float s = g->b_scale[(first + r) / KERN_RUN * g->b_scale_i + panel * PANEL / KERN_RUN];
-        float q[2][PANEL];
-        for (int64_t odd = 0; odd < kern_min(2, rows - r); odd++)
-            cpu->fp8_div(q[odd], src + odd * g->ldb, lanes, s);
-        cpu->zip_rows(out, q[0], PANEL, kern_min(2, rows - r), lanes, stream && lanes == PANEL);
-    }
+    const float *src = g->b + first * g->ldb + panel * PANEL;
+    if (rounds(g))
+        cpu->zip_rows(out, src, g->ldb, kern_min(2 * n, g->k - first), lanes, stream);
+    else
+        cpu->copy_rows((float *)(void *)out, PANEL, src, g->ldb, n, lanes, stream);
 }
 
 static void load_c(const struct batch *t, const struct gemm *g, int64_t row, int64_t rows, int64_t panel, float *buf)
@@ -271,7 +272,7 @@ static void pack_tiles(void *ctx, int64_t begin, int64_t end, int worker)
         int64_t first = (begin - p->tile0) * TILE, tiles = kern_min(end - begin, kern_parts(g->m - first, TILE));
         kern_cpu_pack_a(&(struct pack_a){
             .cpu = t->cpu, .out = (uint32_t *)(uintptr_t)p->a + first * items(g->k, narrow(g)), .a = g->a + first * g->a_m,
-            .rows = kern_min(tiles * TILE, g->m - first), .k = g->k, .a_m = g->a_m, .bf16 = narrow(g), .stream = t->stream,
+            .rows = kern_min(tiles * TILE, g->m - first), .k = items(g->k, narrow(g) && !rounds(g)), .a_m = g->a_m, .bf16 = rounds(g), .stream = t->stream,
         });
         begin += tiles;
     }
@@ -290,11 +291,11 @@ static void pack_items(void *ctx, int64_t begin, int64_t end, int worker)
         const int64_t len = items(g->k, narrow(g)), i = (job - p->tile0) * PACK_ITEMS, n = kern_min(PACK_ITEMS, len - i);
         for (int64_t first = 0; first < g->m; first += GROUP) {
             const int64_t rows = kern_min(GROUP, g->m - first), lda = g->a_i;
-            const float *src = g->a + (narrow(g) ? 2 * i : i) * lda + first;
+            const float *src = g->a + (rounds(g) ? 2 * i : i) * lda + first;
             uint32_t *out = (uint32_t *)(uintptr_t)p->a + first * len + i * TILE;
-            for (int64_t j = 0; narrow(g) && j < n; j++)
+            for (int64_t j = 0; rounds(g) && j < n; j++)
                 t->cpu->zip_pairs(tmp[j], src + 2 * j * lda, 2 * (i + j) + 1 < g->k ? src + (2 * j + 1) * lda : NULL, rows);
-            if (narrow(g))
+            if (rounds(g))
                 t->cpu->tile_cols(out, TILE * len, tmp[0], GROUP, rows, n, t->stream);
             else
                 t->cpu->tile_cols(out, TILE * len, (const uint32_t *)(const void *)src, lda, rows, n, t->stream);

@@ -108,6 +108,7 @@ INLINE void tile_bf16(const struct at *t, const int rows, const int nv)
 INLINE void tile_fp8(const struct at *t, const int rows, const int nv)
 {
     const uint32_t *a = t->a, *b = t->b;
+    const char *next = t->next ? t->next : (const char *)t->b;
     const int64_t rs = t->rs, ks = t->ks, ldb = t->ldb;
     for (int64_t first = 0, run = 0; first < t->n; first += KERN_RUN / 2, run++) {
         vf s[TILE][NV];
@@ -117,6 +118,7 @@ INLINE void tile_fp8(const struct at *t, const int rows, const int nv)
                 s[r][v] = v_set(0);
         for (int64_t i = 0; i < n; i++, a += ks, b += ldb) {
             vi w[NV];
+            ask(t, &next, rows);
             for (int v = 0; v < nv; v++)
                 w[v] = i_load(b + v * LANES);
             for (int r = 0; r < rows; r++) {
@@ -384,6 +386,55 @@ static void zip_rows(uint32_t *dst, const float *src, int64_t ld, int64_t rows, 
         else
             zip_pairs(dst, src, odd, n);
     }
+}
+
+#if defined(__AVX512F__)
+/* 8 items of 16 outputs: the halves of two neighbours change places, then the 8 x 8 words of 64 bits are turned. */
+INLINE void across8(uint32_t *dst, const uint32_t *src, const int stream)
+{
+    const vi halves = _mm512_broadcast_i32x4(_mm_set_epi8(15, 14, 11, 10, 13, 12, 9, 8, 7, 6, 3, 2, 5, 4, 1, 0));
+    vi a[8], b[8];
+    for (int i = 0; i < 8; i++)
+        a[i] = _mm512_shuffle_epi8(i_load(src + i * PANEL), halves);
+    for (int i = 0; i < 8; i += 2) {
+        b[i] = _mm512_unpacklo_epi64(a[i], a[i + 1]);
+        b[i + 1] = _mm512_unpackhi_epi64(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int h = 0; h < 2; h++) {
+            a[i + h] = _mm512_shuffle_i64x2(b[i + h], b[i + 2 + h], 0x88);
+            a[i + 2 + h] = _mm512_shuffle_i64x2(b[i + h], b[i + 2 + h], 0xDD);
+        }
+    for (int h = 0; h < 4; h++) { /* a[h]: pairs h and h + 4 of outputs, items 0 to 3; a[4 + h]: items 4 to 7 */
+        tile_put(dst + h * PANEL, _mm512_shuffle_i64x2(a[h], a[4 + h], 0x88), stream);
+        tile_put(dst + (h + 4) * PANEL, _mm512_shuffle_i64x2(a[h], a[4 + h], 0xDD), stream);
+    }
+}
+#endif
+
+static void across_pairs(uint32_t *dst, const uint32_t *src, int64_t n, int64_t items, int stream)
+{
+    int64_t whole = 0;
+#if defined(__AVX512F__)
+    for (; whole + 8 <= items; whole += 8)
+        for (int64_t j = 0; j < n; j += 8) {
+            uint32_t *d = dst + j * PANEL + 2 * whole, few[8 * PANEL];
+            const uint32_t *s = src + whole * PANEL + 2 * j;
+            if (n - j < 8) {
+                across8(few, s, 0);
+                for (int64_t r = 0; r < n - j; r++)
+                    memcpy(d + r * PANEL, few + r * PANEL, 16 * sizeof *d);
+            } else
+                stream && whole_lines(d) ? across8(d, s, 1) : across8(d, s, 0);
+        }
+#endif
+    for (int64_t j = 0; j < n; j++)
+        for (int64_t i = whole; i < items; i++) {
+            uint32_t even = src[i * PANEL + 2 * j], odd = src[i * PANEL + 2 * j + 1];
+            dst[j * PANEL + 2 * i] = (even & 0xFFFF) | odd << 16;
+            dst[j * PANEL + 2 * i + 1] = even >> 16 | (odd & 0xFFFF0000);
+        }
+    (void)stream;
 }
 
 /* Asks for rows that the next block will read. */

@@ -85,10 +85,16 @@ struct kern_cpu {
     void (*strip_fp8)(const struct strip *s);
     void (*to_pairs)(uint32_t *dst, const float *x, int64_t n);                        /* (n + 1) / 2 pairs along a row */
     void (*zip_pairs)(uint32_t *dst, const float *even, const float *odd, int64_t n);  /* n pairs across two rows; odd NULL = 0 */
-    /* FP8: values rounded to E4M3 as floats, and the scales of groups of KERN_RUN: along a row; down columns (rows <= KERN_RUN: one group) */
-    void (*fp8_row)(float *q, float *scale, const float *x, int64_t n, int how);
-    void (*fp8_cols)(float *q, float *scale, const float *x, int64_t ldx, int64_t rows, int64_t cols, int how); /* q: [rows, cols] */
+    /* FP8: values rounded to E4M3 as pairs of bf16 (exact), and the scales of groups of KERN_RUN: along a row; down columns (rows <= KERN_RUN:
+     * one group), where pairs[r / 2][c] has two rows, ldp words apart */
+    void (*fp8_row)(uint32_t *pairs, float *scale, const float *x, int64_t n, int how);
+    void (*fp8_cols)(uint32_t *pairs, int64_t ldp, float *scale, const float *x, int64_t ldx, int64_t rows, int64_t cols, int how);
     void (*fp8_div)(float *q, const float *x, int64_t n, float scale); /* q = E4M3(x / scale) */
+    /* codes of x / s in a byte, in twelve bits, and back: n of a row, from an even place */
+    void (*quant_e4m3)(uint8_t *codes, const float *x, int64_t n, float s);
+    void (*quant_e5m6)(uint8_t *codes, const float *x, int64_t n, float s);
+    void (*dequant_e4m3)(float *x, const uint8_t *codes, int64_t n, float s);
+    void (*dequant_e5m6)(float *x, const uint8_t *codes, int64_t n, float s);
     float (*amax)(const float *x, int64_t n);
     void (*turn)(float *dst, const float *src, int64_t ld, int64_t rows, int64_t cols); /* dst[cols][64] = src[rows][cols]^T, zero padded */
     /* dst[item][TILE] = src[row][item];  dst[tile][item][TILE] = src[item][row], tiles ts words apart. stream: past the caches */
@@ -96,6 +102,8 @@ struct kern_cpu {
     void (*tile_cols)(uint32_t *dst, int64_t ts, const uint32_t *src, int64_t ld, int64_t rows, int64_t n, int stream);
     void (*copy_rows)(float *dst, int64_t ld, const float *src, int64_t ld_src, int64_t rows, int64_t n, int stream);
     void (*zip_rows)(uint32_t *dst, const float *src, int64_t ld, int64_t rows, int64_t n, int stream); /* dst[pair][PANEL] from two rows each; a missing one is 0 */
+    /* dst[j][2 i + h] = half h of src[i][2 j] and of src[i][2 j + 1], j < n, i < items: pairs along a weight's rows become pairs across them; PANEL wide both */
+    void (*across_pairs)(uint32_t *dst, const uint32_t *src, int64_t n, int64_t items, int stream);
     void (*fetch)(const float *p, int64_t ld, int64_t rows, int64_t cols); /* prefetch */
     void (*attn_block)(const struct attn_block *a);
     void (*attn_merge)(const struct attn_merge *a);

@@ -3,8 +3,8 @@
 #pragma GCC optimize("O3") /* the loops over a tile must unroll; not worth the wait when every access is checked */
 #endif
 #include "kernels/cpu/attn_body.h"
-#include "kernels/cpu/fp8_body.h"
 #include "kernels/cpu/gemm_body.h"
+#include "kernels/cpu/fp8_body.h"
 #include "kernels/cpu/rows_body.h"
 #define ISA_NAME kern_cpu_avx512bf16
 #include "kernels/cpu/isa_table.h"
