@@ -85,7 +85,7 @@ static err_code ids_of_text(struct job *j, const json_t *prompt, struct arena *m
         return err_set(e, ERR_DATA, "'%s' has no tokenizer.json: give \"ids\"", j->m->path);
     if (!json_is_string(prompt))
         return err_set(e, ERR_DATA, "a line needs \"prompt\" (text), \"messages\" (a list) or \"ids\" (a list)");
-    err_code rc = tok_encode(j->m->enc, &(struct tok_text){.text = {json_string_value(prompt), (int64_t)json_string_length(prompt)}, .add_special = 1}, &ids, e);
+    err_code rc = tok_encode(j->m->enc, &(struct tok_text){.text = {json_string_value(prompt), (int64_t)json_string_length(prompt)}, .add_special = TOK_SPECIAL_CLASS}, &ids, e);
     if (rc == ERR_OK) {
         p->n = ids.n;
         p->ids = memcpy(ARENA_NEW(mem, int32_t, ids.n + 1), ids.id, (size_t)ids.n * sizeof *ids.id);

@@ -12,7 +12,7 @@ enum { LINE_MAX_BYTES = 256 << 20, BATCH_ROWS = 512, BATCH_BYTES = 8 << 20 };
 
 struct flags {
     const char *model, *tiktoken, *scheme, *invalid, *color;
-    int add_special, offsets, decode, skip_special, plain, explain;
+    int add_special, as_class, offsets, decode, skip_special, plain, explain;
 };
 
 /* One per thread. */
@@ -96,7 +96,7 @@ static void put_number(struct sbuf *b, int64_t v)
 
 static err_code answer_encode(const struct job *j, struct worker *w, const json_t *q, struct sbuf *out, struct err *e)
 {
-    struct tok_text in = {.add_special = j->f.add_special, .plain = j->f.plain, .offsets = j->f.offsets};
+    struct tok_text in = {.add_special = !j->f.add_special ? TOK_SPECIAL_NONE : j->f.as_class ? TOK_SPECIAL_CLASS : TOK_SPECIAL_FILE, .plain = j->f.plain, .offsets = j->f.offsets};
     TRY(question_text(j, w, q, &in.text, e));
     TRY(tok_encode(w->enc, &in, &w->ids, e));
     const struct tok_ids *ids = &w->ids;
@@ -366,6 +366,7 @@ int cmd_tokenize(int argc, char **argv)
         {"", "tiktoken", OPT_STR, offsetof(struct flags, tiktoken), "", 0, 0, NULL, "rank file (*.tiktoken, Llama's tokenizer.model)"},
         {"", "scheme", OPT_STR, offsetof(struct flags, scheme), "", 0, 0, NULL, "pattern and special tokens of a rank file, as cl100k_base (default: from its name)"},
         {"", "add-special", OPT_BOOL, offsetof(struct flags, add_special), "false", 0, 0, NULL, "add what the post-processor adds (bos, eos)"},
+        {"", "as-class", OPT_BOOL, offsetof(struct flags, as_class), "false", 0, 0, NULL, "with --add-special: as the class that tokenizer_config.json names adds them"},
         {"", "offsets", OPT_BOOL, offsetof(struct flags, offsets), "false", 0, 0, NULL, "also \"offsets\": byte spans of the text"},
         {"", "plain", OPT_BOOL, offsetof(struct flags, plain), "false", 0, 0, NULL, "control tokens written in the text are plain text"},
         {"", "invalid", OPT_ENUM, offsetof(struct flags, invalid), "error", 0, 0, "error|replace", "bytes that are not UTF-8: refuse the line, or U+FFFD"},

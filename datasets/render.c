@@ -380,7 +380,7 @@ err_code data_lane_render(struct data_lane *l, struct str kind, struct str body,
         spans = mask.spans;
         n_spans = mask.n_spans;
     }
-    struct tok_text in = {.text = sbuf_str(&l->text), .add_special = raw, .offsets = 1, .spans = spans, .n_spans = n_spans};
+    struct tok_text in = {.text = sbuf_str(&l->text), .add_special = raw ? TOK_SPECIAL_CLASS : TOK_SPECIAL_NONE, .offsets = 1, .spans = spans, .n_spans = n_spans};
     TRY(tok_encode(l->enc, &in, &l->ids, e));
     weigh(l, spans, n_spans);
     if (raw && tok_eos(l->recipe->tok) >= 0)
@@ -505,7 +505,7 @@ static err_code prompt_text(struct data_lane *l, struct tok_text *in, struct err
         sbuf_clear(&l->text);
         if (l->recipe->o.system && !says(&l->tape, list + 1, "system"))
             sbuf_adds(&l->text, l->recipe->o.system);
-        *in = (struct tok_text){.add_special = 1, .plain = 1};
+        *in = (struct tok_text){.add_special = TOK_SPECIAL_CLASS, .plain = 1};
         raw_text(l, list, n_messages);
     } else {
         TRY(through_template(l, messages, 1, &mask, e));

@@ -43,7 +43,7 @@ static void make_text(uint64_t seed, struct sbuf *b)
 
 static err_code encode(struct niah *n, struct str text, int special, struct tok_ids *out, struct err *e)
 {
-    return tok_encode(n->enc, &(struct tok_text){.text = text, .add_special = special, .plain = 1}, out, e);
+    return tok_encode(n->enc, &(struct tok_text){.text = text, .add_special = special ? TOK_SPECIAL_CLASS : TOK_SPECIAL_NONE, .plain = 1}, out, e);
 }
 
 /* Special tokens before a text: those of an encoding of nothing, but for an end that some tokenizers add. */

@@ -232,6 +232,12 @@ struct tok_seg { /* a token (>= 0: index in added) or a gap */
 };
 
 
+/* Ids that go around a text. */
+struct tok_around {
+    int32_t before[16], after[16];
+    int n_before, n_after;
+};
+
 /* A token's bytes for decoding; TOK_FAR: they are long, or the token is special or none. */
 struct tok_near {
     char p[15];
@@ -259,8 +265,7 @@ struct tok {
     int n_dec;
     int has_decoder;
     struct str prefix, suffix;     /* continuing_subword_prefix, end_of_word_suffix */
-    int32_t before[16], after[16]; /* post-processor, around the text */
-    int n_before, n_after;
+    struct tok_around file, class; /* by TOK_SPECIAL_FILE, TOK_SPECIAL_CLASS */
     int trim_offsets, trim_prefix; /* ByteLevel post-processor */
     uint32_t fallback[256];        /* ids of <0x00>..<0xFF> when byte_fallback, ~0 where missing */
     int32_t bos, eos, pad;

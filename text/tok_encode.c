@@ -454,19 +454,19 @@ static err_code encode(struct tok_enc *enc, const struct tok_text *in, struct to
     return ERR_OK;
 }
 
-static void add_special(const struct tok *t, int offsets, struct tok_ids *out)
+static void add_special(const struct tok_around *a, int offsets, struct tok_ids *out)
 {
     int64_t n = out->n;
-    for (int i = 0; i < t->n_before + t->n_after; i++)
+    for (int i = 0; i < a->n_before + a->n_after; i++)
         put_id(out, offsets, 0, 0, 0);
-    memmove(out->id + t->n_before, out->id, (size_t)n * sizeof *out->id);
-    memcpy(out->id, t->before, (size_t)t->n_before * sizeof *out->id);
-    memcpy(out->id + t->n_before + n, t->after, (size_t)t->n_after * sizeof *out->id);
+    memmove(out->id + a->n_before, out->id, (size_t)n * sizeof *out->id);
+    memcpy(out->id, a->before, (size_t)a->n_before * sizeof *out->id);
+    memcpy(out->id + a->n_before + n, a->after, (size_t)a->n_after * sizeof *out->id);
     if (offsets) {
-        memmove(out->begin + t->n_before, out->begin, (size_t)n * sizeof *out->begin);
-        memmove(out->end + t->n_before, out->end, (size_t)n * sizeof *out->end);
-        memset(out->begin, 0, (size_t)t->n_before * sizeof *out->begin);
-        memset(out->end, 0, (size_t)t->n_before * sizeof *out->end);
+        memmove(out->begin + a->n_before, out->begin, (size_t)n * sizeof *out->begin);
+        memmove(out->end + a->n_before, out->end, (size_t)n * sizeof *out->end);
+        memset(out->begin, 0, (size_t)a->n_before * sizeof *out->begin);
+        memset(out->end, 0, (size_t)a->n_before * sizeof *out->end);
     }
 }
 
@@ -474,8 +474,9 @@ err_code tok_encode(struct tok_enc *enc, const struct tok_text *in, struct tok_i
 {
     enc->fn = NULL;
     TRY(encode(enc, in, out, e));
-    if (in->add_special && enc->t->n_before + enc->t->n_after)
-        add_special(enc->t, in->offsets, out);
+    const struct tok_around *a = in->add_special == TOK_SPECIAL_CLASS ? &enc->t->class : &enc->t->file;
+    if (in->add_special != TOK_SPECIAL_NONE && a->n_before + a->n_after)
+        add_special(a, in->offsets, out);
     return ERR_OK;
 }
 

@@ -111,7 +111,7 @@ static err_code read_template(struct tok *t, const json_t *v, struct err *e)
         if (!entry)
             return err_set(e, ERR_DATA, "TemplateProcessing: \"%.*s\" is not in its special_tokens", STR_ARG(name));
         json_array_foreach(json_object_get(entry, "ids"), k, id)
-            TRY(put_special(t, behind ? t->after : t->before, behind ? &t->n_after : &t->n_before, json_integer_value(id), e));
+            TRY(put_special(t, behind ? t->file.after : t->file.before, behind ? &t->file.n_after : &t->file.n_before, json_integer_value(id), e));
     }
     return ERR_OK;
 }
@@ -144,8 +144,8 @@ err_code tok_open_post(struct tok *t, const json_t *v, struct err *e)
         t->trim_prefix = flag(v, "add_prefix_space", 1);
     }
     if (roberta || str_eq(type, STR("BertProcessing"))) {
-        TRY(put_special(t, t->before, &t->n_before, pair_id(v, "cls"), e));
-        return put_special(t, t->after, &t->n_after, pair_id(v, "sep"), e);
+        TRY(put_special(t, t->file.before, &t->file.n_before, pair_id(v, "cls"), e));
+        return put_special(t, t->file.after, &t->file.n_after, pair_id(v, "sep"), e);
     }
     return str_eq(type, STR("ByteLevel")) ? ERR_OK : err_set(e, ERR_UNSUPPORTED, "post-processor \"%.*s\" is not supported", STR_ARG(type));
 }
@@ -198,6 +198,8 @@ static void add_to_hash(const struct tok *t, struct hash_state *h)
         hash_field(h, &a->id, sizeof a->id);
         hash_field(h, bits, sizeof bits);
     }
+    if (memcmp(&t->class, &t->file, sizeof t->class))
+        hash_field(h, &t->class, sizeof t->class);
 }
 
 /* "eos_token": "text" or {"content": "text"}. */
@@ -211,6 +213,39 @@ static int32_t named_token(const struct tok *t, const json_t *config, const json
     return json_is_string(v) ? tok_find(t, (struct str){json_string_value(v), (int64_t)json_string_length(v)}) : -1;
 }
 
+/* One of the classes that write their own post-processor. */
+static int class_adds(struct str name)
+{
+    static const char *const classes[] = {"LlamaTokenizer", "GemmaTokenizer", "CohereTokenizer", "CodeLlamaTokenizer"};
+    if (str_ends(name, STR("Fast")))
+        name = str_sub(name, 0, name.n - 4);
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
+        if (str_eq(name, str_of(classes[i])))
+            return 1;
+    return 0;
+}
+
+/* add_bos_token is on and add_eos_token off where the file does not say. */
+static err_code open_class(struct tok *t, const json_t *config, struct err *e)
+{
+    struct str name = {NULL, 0};
+    const json_t *bos = json_object_get(config, "add_bos_token"), *eos = json_object_get(config, "add_eos_token");
+    t->class = t->file;
+    if (!json_is_object(config))
+        return ERR_OK;
+    TRY(json_opt_str(config, "tokenizer_class", &name, e));
+    if (!class_adds(name))
+        return ERR_OK;
+    if ((json_is_true(bos) && t->bos < 0) || (json_is_true(eos) && t->eos < 0))
+        return err_set(e, ERR_DATA, "tokenizer_config.json: add_%s_token is true, but there is no %s_token", json_is_true(bos) && t->bos < 0 ? "bos" : "eos", json_is_true(bos) && t->bos < 0 ? "bos" : "eos");
+    t->class = (struct tok_around){0};
+    if (!json_is_false(bos) && t->bos >= 0)
+        t->class.before[t->class.n_before++] = t->bos;
+    if (json_is_true(eos))
+        t->class.after[t->class.n_after++] = t->eos;
+    return ERR_OK;
+}
+
 static err_code open_all(struct tok *t, const char *path, const json_t *config, const json_t *map, struct err *e)
 {
     json_t *root = NULL;
@@ -219,12 +254,14 @@ static err_code open_all(struct tok *t, const char *path, const json_t *config, 
     json_decref(root);
     if (rc != ERR_OK)
         return err_ctx(e, "%s", path);
-    struct hash_state *h = hash_open();
-    add_to_hash(t, h);
-    t->hash = hash_close(h);
     t->bos = named_token(t, config, map, "bos_token");
     t->eos = named_token(t, config, map, "eos_token");
     t->pad = named_token(t, config, map, "pad_token");
+    if (open_class(t, config, e) != ERR_OK)
+        return err_ctx(e, "%s", path);
+    struct hash_state *h = hash_open();
+    add_to_hash(t, h);
+    t->hash = hash_close(h);
     return ERR_OK;
 }
 

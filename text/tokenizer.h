@@ -29,7 +29,7 @@ CDECL_BEGIN
 struct tok;
 
 /* A model folder: tokenizer.json, with tokenizer_config.json and special_tokens_map.json where they
- * are (added_tokens_decoder, bos/eos/pad tokens, add_bos_token). dir may also name a tokenizer.json.
+ * are (added_tokens_decoder, bos/eos/pad tokens, tokenizer_class with add_bos_token and add_eos_token). dir may also name a tokenizer.json.
  * A prepared image keyed by the file's content is kept in $HONE_CACHE, else $XDG_CACHE_HOME/hone, else
  * ~/.cache/hone (HONE_CACHE= turns it off); a missing or unwritable cache only costs time.
  * ERR_IO, ERR_DATA (file and what is wrong), ERR_UNSUPPORTED (what the file asks for). */
@@ -64,9 +64,17 @@ err_code tok_enc_new(const struct tok *t, struct tok_enc **out, struct err *e); 
 void tok_enc_free(struct tok_enc *enc);
 int64_t tok_enc_memory(const struct tok_enc *enc); /* bytes; bounded whatever was encoded, but for scratch of the longest text */
 
+/* Tokens around a text. The tokenizers library follows tokenizer.json alone; the Llama, Gemma, Cohere and Code Llama classes of
+ * transformers 4 (and so vLLM and training scripts) put their own rule over it: DeepSeek-V3's file adds nothing, its class a bos. */
+enum tok_special {
+    TOK_SPECIAL_NONE,
+    TOK_SPECIAL_FILE,  /* what the post-processor of tokenizer.json adds */
+    TOK_SPECIAL_CLASS  /* add_bos_token and add_eos_token of tokenizer_config.json where tokenizer_class heeds them, else the file's */
+};
+
 struct tok_text {
     struct str text;               /* ERR_DATA when not UTF-8: see tok_utf8_replace */
-    int add_special;               /* 1: what the post-processor adds (bos, eos); chat text is encoded with 0 */
+    enum tok_special add_special;  /* chat text is encoded with TOK_SPECIAL_NONE: the template writes bos itself */
     int plain;                     /* 1: control tokens written in the text are encoded as plain text */
     int offsets;                   /* 1: fill begin and end of the result */
     const struct tmpl_span *spans; /* rendered chat text: only the control tokens that the template wrote count, those in */

@@ -100,7 +100,7 @@ static void check_text(struct family *f, struct str text, int plain)
     struct sbuf back;
     int bos = f->spec->flags & FAM_BOS ? 1 : 0, same = (f->spec->flags & FAM_NFC) == 0 || uni_is_form(text, UNI_NFC);
     sbuf_init(&back, 1 << 24);
-    if (tok_encode(f->enc, &(struct tok_text){.text = text, .plain = plain}, &ids, &e) != ERR_OK || tok_encode(f->enc, &(struct tok_text){.text = text, .plain = plain, .offsets = 1, .add_special = 1}, &with, &e) != ERR_OK)
+    if (tok_encode(f->enc, &(struct tok_text){.text = text, .plain = plain}, &ids, &e) != ERR_OK || tok_encode(f->enc, &(struct tok_text){.text = text, .plain = plain, .offsets = 1, .add_special = TOK_SPECIAL_FILE}, &with, &e) != ERR_OK)
         BUG("%s: %s", f->spec->name, e.msg);
     if (with.n != ids.n + bos || (ids.n && memcmp(with.id + bos, ids.id, (size_t)ids.n * sizeof *ids.id)))
         BUG("%s: ids with offsets and without differ", f->spec->name);

@@ -19,7 +19,7 @@ static void use(struct tok *t, struct str text)
     sbuf_init(&whole, 1 << 24);
     sbuf_init(&parts, 1 << 24);
     for (int plain = 0; plain < 2; plain++)
-        if (tok_encode(enc, &(struct tok_text){.text = text, .offsets = 1, .add_special = 1, .plain = plain}, &ids, &e) == ERR_OK) {
+        if (tok_encode(enc, &(struct tok_text){.text = text, .offsets = 1, .add_special = TOK_SPECIAL_FILE, .plain = plain}, &ids, &e) == ERR_OK) {
             struct tok_stream *s = tok_stream_new(t, plain);
             for (int64_t i = 0; i < ids.n; i++)
                 if (ids.begin[i] < 0 || ids.begin[i] > ids.end[i] || ids.end[i] > text.n || ids.id[i] < 0)

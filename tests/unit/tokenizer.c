@@ -190,7 +190,7 @@ static void every_setting(void **state)
         if (!t)
             fail_msg("%s: %s", s->what, w.msg);
         MUST(tok_enc_new(t, &enc, e));
-        MUST(tok_encode(enc, &(struct tok_text){.text = str_of(s->text), .offsets = 1, .add_special = 1}, &ids, e));
+        MUST(tok_encode(enc, &(struct tok_text){.text = str_of(s->text), .offsets = 1, .add_special = TOK_SPECIAL_FILE}, &ids, e));
         numbers(&b, &ids, 0);
         if (strcmp(b.p ? b.p : "", s->ids))
             fail_msg("%s: ids %s, not %s", s->what, b.p, s->ids);
@@ -199,6 +199,61 @@ static void every_setting(void **state)
             fail_msg("%s: offsets %s, not %s", s->what, b.p, s->offsets);
         if (s->decoded)
             decodes_to(t, &ids, 0, str_of(s->decoded));
+        tok_ids_release(&ids);
+        tok_enc_free(enc);
+        tok_free(t);
+    }
+    sbuf_release(&b);
+}
+
+/* What goes around a text when it is asked as transformers 4 does it: {class, add_bos, add_eos} -> ids of "b". */
+static void class_rules(void **state)
+{
+    static const struct {
+        const char *config, *file, *class;
+    } rule[] = {
+        {"{\"tokenizer_class\":\"LlamaTokenizerFast\",\"add_bos_token\":true,\"bos_token\":{\"content\":\"<s>\"}}", "2", "20 2"},
+        {"{\"tokenizer_class\":\"GemmaTokenizer\",\"add_eos_token\":true,\"bos_token\":\"<s>\",\"eos_token\":\"</s>\"}", "2", "20 2 21"},
+        {"{\"tokenizer_class\":\"LlamaTokenizer\",\"add_bos_token\":false,\"bos_token\":\"<s>\"}", "2", "2"},
+        {"{\"tokenizer_class\":\"PreTrainedTokenizerFast\",\"add_bos_token\":true,\"bos_token\":\"<s>\"}", "2", "2"},
+        {"{\"add_bos_token\":true,\"bos_token\":\"<s>\"}", "2", "2"},
+        {"{\"tokenizer_class\":\"LlamaTokenizer\",\"add_bos_token\":true}", NULL, "add_bos_token"},
+    };
+    char path[300], model[200];
+    struct sbuf b;
+    (void)state;
+    sbuf_init(&b, 1 << 20);
+    snprintf(model, sizeof model, "%s/class", dir);
+    MUST(file_mkdirs(model, e));
+    snprintf(path, sizeof path, "%s/tokenizer.json", model);
+    MUST(file_write_atomic(path, STR("{\"added_tokens\":[{\"id\":20,\"content\":\"<s>\",\"special\":true},{\"id\":21,\"content\":\"</s>\",\"special\":true}],"
+                                     "\"model\":{\"type\":\"BPE\"," CHARS "}}"), e));
+    snprintf(path, sizeof path, "%s/tokenizer_config.json", model);
+    struct hash128 bare = {0, 0};
+    for (size_t i = 0; i < sizeof rule / sizeof *rule; i++) {
+        struct tok *t = NULL;
+        struct tok_enc *enc;
+        struct tok_ids ids = {0};
+        struct err w = {0};
+        MUST(file_write_atomic(path, str_of(rule[i].config), e));
+        if (tok_load(model, &t, &w) != ERR_OK) {
+            if (rule[i].file || !strstr(w.msg, rule[i].class))
+                fail_msg("rule %zu: %s", i, w.msg);
+            continue;
+        }
+        assert_non_null(rule[i].file);
+        MUST(tok_enc_new(t, &enc, e));
+        for (int how = TOK_SPECIAL_FILE; how <= TOK_SPECIAL_CLASS; how++) {
+            int32_t first = tok_find(t, STR("<s>"));
+            MUST(tok_encode(enc, &(struct tok_text){.text = STR("b"), .add_special = (enum tok_special)how}, &ids, e));
+            for (int64_t k = 0; k < ids.n; k++)
+                ids.id[k] += ids.id[k] >= first ? 20 - first : 0;
+            numbers(&b, &ids, 0);
+            assert_string_equal(b.p, how == TOK_SPECIAL_FILE ? rule[i].file : rule[i].class);
+        }
+        if (i == 2)
+            bare = tok_hash(t);
+        assert_int_equal(i > 2, i != 2 && hash_eq(bare, tok_hash(t))); /* what adds nothing is one tokenizer */
         tok_ids_release(&ids);
         tok_enc_free(enc);
         tok_free(t);
@@ -501,7 +556,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trips), cmocka_unit_test(order_of_texts), cmocka_unit_test(special_tokens), cmocka_unit_test(every_setting),
-        cmocka_unit_test(refuses_by_name), cmocka_unit_test(invalid_text), cmocka_unit_test(rank_files), cmocka_unit_test(long_pieces), cmocka_unit_test(is_utf8),
+        cmocka_unit_test(class_rules), cmocka_unit_test(refuses_by_name), cmocka_unit_test(invalid_text), cmocka_unit_test(rank_files), cmocka_unit_test(long_pieces), cmocka_unit_test(is_utf8),
         cmocka_unit_test(cache_images), cmocka_unit_test(streams_like_whole), cmocka_unit_test(threads_give_the_same),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
