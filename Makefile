@@ -40,6 +40,22 @@ UNIT  := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*.c))
 FUZZ  := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/*.c))
 BENCH := $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
 
+# CUDA: with nvcc the backend is part of hone (the runtime linked in: hone starts where there is no driver); the same kernels as C++ for the
+# host are what the tests run (kernels/cuda/emu.h).
+CU        := $(wildcard kernels/cuda/*.cu)
+CXX       ?= c++
+NVCC      := $(if $(SAN)$(DEBUG),,$(NVCC))
+CUDA_OBJ  := $(if $(NVCC),$(CU:%=$(B)/%.o))
+CUDA_HOME := $(if $(NVCC),$(patsubst %/bin/,%,$(dir $(NVCC))))
+CUDA_LIBS := $(if $(NVCC),-L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt)
+# Hopper's own instructions, and PTX that the driver compiles for anything from compute capability 8.0 on
+CUDA_ARCH := -gencode=arch=compute_90a,code=sm_90a -gencode=arch=compute_80,code=compute_80
+NVFLAGS   := -std=c++20 -O3 -fmad=false -I. $(CUDA_ARCH) --compiler-options -Wall,-ffp-contract=off,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics
+EMU_OBJ   := $(CU:%=$(B)/emu/%.o) $(B)/kernels/cuda/emu.o
+# no stack checks: the sanitizer does not follow fibers
+EMU_SAN   := $(if $(filter address,$(SAN)),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined --param asan-stack=0)
+EMUFLAGS  := -std=c++20 -g -O2 -ffp-contract=off -fno-strict-aliasing -fno-exceptions -fno-rtti -fno-threadsafe-statics -Wall -Wextra -Werror -I. -DKERN_EMU $(EMU_SAN)
+
 all: $(HONE)
 
 help:
@@ -93,8 +109,19 @@ clean:
 $(B)/flags: FORCE
 	@mkdir -p $(B); echo '$(CC) $(CFLAGS) $(LDLIBS) $(NVCC)' | cmp -s - $@ || echo '$(CC) $(CFLAGS) $(LDLIBS) $(NVCC)' > $@
 
-$(HONE): $(LIB) $(B)/cmd/main.o
-	$(call say,LINK)$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+$(HONE): $(LIB) $(B)/cmd/main.o $(CUDA_OBJ)
+	$(call say,LINK)$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS) $(CUDA_LIBS)
+$(B)/%.cu.o: %.cu $(wildcard kernels/cuda/*.h) kernels/kern.h kernels/kernels.h $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,NVCC)$(NVCC) $(NVFLAGS) -c -o $@ $<
+$(B)/emu/%.cu.o: %.cu $(wildcard kernels/cuda/*.h) kernels/kern.h kernels/kernels.h $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,CXX)$(CXX) $(EMUFLAGS) -x c++ -c -o $@ $<
+$(B)/kernels/cuda/emu.o: CFLAGS := $(filter-out -fsanitize=%,$(CFLAGS)) $(EMU_SAN)
+# tests and benches of the device
+DEVICE := $(B)/tests/unit/cuda $(B)/tests/unit/cuda_model
+$(DEVICE): $(EMU_OBJ) $(CUDA_OBJ)
+$(DEVICE): LDLIBS += $(CUDA_LIBS)
 $(B)/libcore.a: $(patsubst %.c,$(B)/%.o,$(wildcard core/*.c))
 	$(Q)rm -f $@; ar rcs $@ $^
 $(B)/sandbox-box.elf: $(INNER) $(B)/sandbox/wire.o $(B)/sandbox/cgroup.o $(B)/sandbox/limits.o $(B)/libcore.a
@@ -110,7 +137,7 @@ $(B)/%.o: %.c $(B)/flags
 $(B)/sandbox/zygote.o: $(wildcard sandbox/inside/*)
 $(B)/rewards/code_calls.o $(B)/rewards/code_cpp.o $(B)/rewards/repo.o: $(wildcard rewards/inside/*)
 $(UNIT): $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libhone.a
-	$(call say,LINK)$(CC) $(CFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+	$(call say,LINK)$(CC) $(CFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(LDLIBS)
 # a fuzz target is LLVMFuzzerTestOneInput; here it replays its corpus, `make fuzz` drives it with libFuzzer
 $(FUZZ): $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz_replay.o $(B)/libhone.a
 	$(call say,LINK)$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
@@ -121,6 +148,6 @@ $(BENCH): $(B)/bench/%: $(B)/bench/%.o $(B)/libhone.a
 fuzz:
 	$(Q)tools/fuzz.sh "$(T)" "$(or $(SECONDS),60)"
 
--include $(OBJ:.o=.d) $(UNIT:%=%.d) $(FUZZ:%=%.d) $(BENCH:%=%.d)
+-include $(B)/kernels/cuda/emu.d $(OBJ:.o=.d) $(UNIT:%=%.d) $(FUZZ:%=%.d) $(BENCH:%=%.d)
 .PHONY: all help deps demo test tests test-san bench lint lint-checks headers info clean fuzz FORCE
 .SECONDARY:

@@ -53,7 +53,7 @@ err_code cmd_model_open(const struct cmd_model_flags *f, struct cmd_model *m, st
     par_init((int)f->threads);
     TRY(ckpt_model(f->model, m->path, e));
     TRY(choose_mla(f->mla, m->path, &mla, e));
-    err_code rc = kern_open(&(struct kern_opts){.backend = f->backend}, &m->kern, e);
+    err_code rc = kern_open(&(struct kern_opts){.backend = f->device}, &m->kern, e);
     if (rc == ERR_OK && has_tokenizer(m->path))
         rc = tok_load(m->path, &m->tok, e);
     if (rc == ERR_OK && m->tok)

@@ -11,14 +11,14 @@
 #include "text/text.h"
 
 struct cmd_model_flags {
-    const char *model, *precision, *mla, *backend;
+    const char *model, *precision, *mla, *device;
     int64_t threads;
 };
 #define CMD_MODEL_FLAGS(T, f)                                                                                                                    \
     {"", "model", OPT_STR, offsetof(T, f.model), "", 0, 0, NULL, "Hugging Face folder: config.json, safetensors, tokenizer.json"},               \
     {"", "precision", OPT_ENUM, offsetof(T, f.precision), "fp32", 0, 0, "fp32|bf16|fp8", "of the linears; log-probs agree only at the same precision"}, \
     {"", "mla", OPT_ENUM, offsetof(T, f.mla), "auto", 0, 0, "auto|absorbed|expanded", "form of latent attention; auto = that of the checkpoint's run, else absorbed"}, \
-    {"", "backend", OPT_ENUM, offsetof(T, f.backend), "auto", 0, 0, "auto|cpu|ref|cuda", "where the kernels run"},                               \
+    {"", "device", OPT_ENUM, offsetof(T, f.device), "auto", 0, 0, "auto|cpu|ref|cuda", "where the kernels run; auto = cuda where there is one, else cpu"}, \
     {"", "threads", OPT_INT, offsetof(T, f.threads), "0", 0, 256, NULL, "CPU threads; 0 = all this process may use"}
 
 /* How to sample. The defaults of a command: temperature t, top-p p, n tokens. */

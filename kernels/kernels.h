@@ -8,12 +8,12 @@
  * One list (KERN_OPS) gives the args structs, the table of every backend and the functions kern_<op>(). Backends:
  *   ref    readable, float64 sums, one thread: what the others are tested against (not bit for bit)
  *   cpu    AVX-512-BF16, AVX-512, AVX2+FMA or portable C, chosen at run time; the same bits from all of them
- *   cuda   (when built in)
+ *   cuda   an NVIDIA GPU, of the ops and precisions that kern_has and kern_has_prec say; in f32 its forward has the bits of cpu. docs/cuda.md
  *
  * Conventions
  *   Shapes are row-major and written with the letters T/M rows (tokens), N outputs, K inputs, C width, D head size, H heads, V vocabulary.
- *   Tensor pointers are memory of the backend (kern_alloc); on ref and cpu that is ordinary memory, any 4-byte alignment. Scalars and
- *   structs are host memory. Outputs may not overlap inputs unless the op says so. NULL optional inputs are skipped.
+ *   Tensor pointers are memory of the backend (kern_alloc); on ref and cpu that is ordinary memory, any 4-byte alignment. Scalars,
+ *   structs, and the index arrays marked host are host memory, read before the op returns. Outputs may not overlap inputs unless the op says so. NULL optional inputs are skipped.
  *   Shapes are asserted (a wrong shape is our bug); values are the caller's world: NaN in gives NaN out.
  * det (N1): every output row of a forward op is a function of that row's inputs, the weights and its absolute position alone: never
  *   of M, of the neighbours, of threads or of the instruction set. Backward ops: same bits for the same arguments, whatever the threads
@@ -33,6 +33,16 @@ CDECL_BEGIN
 
 struct kern;
 
+#define KERN_OPS(X)                                                                                            \
+    X(linear) X(linear_dgrad) X(linear_wgrad) X(rmsnorm) X(rmsnorm_bwd) X(rope) X(attn) X(attn_bwd) X(kv_write) \
+    X(swiglu) X(swiglu_bwd) X(add) X(embed) X(embed_bwd) X(head) X(head_bwd) X(head_loss) X(logits) X(logp)                   \
+    X(route) X(route_bwd) X(route_balance) X(moe_sum) X(moe_dot) X(moe_scale) X(mla_kv) X(mla_kv_bwd)       \
+    X(heads) X(heads_dgrad) X(heads_wgrad) X(copy)                                         \
+    X(group) X(group_dgrad) X(group_wgrad) X(quant) X(dequant)
+#define X(op) KERN_OP_##op,
+enum kern_op { KERN_OPS(X) KERN_OP_N };
+#undef X
+
 /* Precision of a linear (N6). BF16: x and w are rounded to bf16 (nearest even, denormals to zero, as vcvtneps2bf16 does), products are
  * exact, sums are f32 with denormals flushed to zero.
  * FP8 (DeepSeek-V3's recipe, report section 3.3): both operands E4M3 (max 448, nearest even, saturating; NaN stays), values x / s with
@@ -49,13 +59,21 @@ struct kern_opts {
     const char *backend;   /* "auto", "ref", "cpu", "cuda" */
     enum kern_isa isa;     /* cpu: KERN_BEST, or a lower one for tests */
 };
-/* ERR_DEVICE: no such backend here, or the instruction set is missing. */
+/* auto: cuda where this build has it and a device answers, else cpu. ERR_DEVICE: no such backend here (and why), or the instruction set
+ * is missing. */
 err_code kern_open(const struct kern_opts *o, struct kern **out, struct err *e);
 void kern_close(struct kern *k);
 const char *kern_name(const struct kern *k);  /* "cpu avx512bf16" */
 int kern_has_isa(enum kern_isa isa);
 
-/* Memory of the backend: zeroed, 64-byte aligned. ERR_LIMIT when there is not enough. */
+/* What a backend computes (KERN_OPS below): cuda has the dense models' ops alone. Calling another one is a BUG that names it. */
+int kern_has(const struct kern *k, enum kern_op op);
+int kern_has_prec(const struct kern *k, enum kern_prec prec);
+/* 1: kern_alloc gives ordinary memory. */
+int kern_on_host(const struct kern *k);
+
+/* Memory of the backend: zeroed, 64-byte aligned. ERR_LIMIT when there is not enough. Ops of a device run behind the caller's back, in
+ * order; kern_get waits for them. */
 err_code kern_alloc(struct kern *k, int64_t bytes, const char *what, void **out, struct err *e);
 void kern_free(struct kern *k, void *p);
 void kern_put(struct kern *k, void *dst, const void *host_src, int64_t bytes);
@@ -87,13 +105,6 @@ void kern_pack_fp8(struct kern *k, const struct kern_weight *w, const uint8_t *c
 void kern_unpack_fp8(struct kern *k, const struct kern_weight *w, uint8_t *codes, float *scale);
 
 /* ---- ops ---------------------------------------------------------------------------------- */
-
-#define KERN_OPS(X)                                                                                            \
-    X(linear) X(linear_dgrad) X(linear_wgrad) X(rmsnorm) X(rmsnorm_bwd) X(rope) X(attn) X(attn_bwd) X(kv_write) \
-    X(swiglu) X(swiglu_bwd) X(add) X(embed) X(embed_bwd) X(head) X(head_bwd) X(head_loss) X(logits) X(logp)                   \
-    X(route) X(route_bwd) X(route_balance) X(moe_sum) X(moe_dot) X(moe_scale) X(mla_kv) X(mla_kv_bwd)       \
-    X(heads) X(heads_dgrad) X(heads_wgrad) X(copy)                                         \
-    X(group) X(group_dgrad) X(group_wgrad) X(quant) X(dequant)
 
 /* y[m,n] = sum_k x[m,k] w[n,k] (+ bias[n]) (+ residual[m,n])
  * det  one fma chain over ascending k from +0 (bf16: pairs (2i, 2i+1), first fma of the odd, then of the even element, denormal inputs
@@ -165,9 +176,9 @@ struct kern_rope {
  * The bits are the same. */
 struct kern_kv {
     const float *k, *v;
-    const int32_t *cu_k;       /* [n_seq + 1] contiguous form */
+    const int32_t *cu_k;       /* [n_seq + 1] contiguous form; host */
     int64_t ldk, ldv, head_stride_k, head_stride_v;
-    const int32_t *pages;      /* [n_seq, max_pages] or NULL */
+    const int32_t *pages;      /* [n_seq, max_pages] or NULL; host */
     int64_t max_pages, page_stride_k, page_stride_v;
     int bf16;                  /* paged form with k = v: pages hold bf16, strides count numbers; the bits are those of the same values in f32 */
 };
@@ -460,6 +471,22 @@ struct kern_dequant {
 #define X(op) void kern_##op(struct kern *k, const struct kern_##op *a);
 KERN_OPS(X)
 #undef X
+
+/* ---- the optimiser on a device ---------------------------------------------------------------- *
+ * Of backends whose memory is not the host's; elsewhere train/optim.h does the same, with the same bits. */
+struct kern_adamw {
+    float *w;
+    const float *g;
+    void *m, *v;                   /* f32, or bf16 rounded at random (bf16) */
+    int64_t n;
+    uint64_t first;                /* index of element 0 among all parameters; a multiple of 32 */
+    float beta1, beta2, rest1, rest2, scale, keep, rate, root_fix2, eps; /* as struct optim_job has them */
+    uint32_t key[4];
+    int bf16;
+};
+void kern_adamw(struct kern *k, const struct kern_adamw *a);
+/* sum x^2 in float64: blocks of 4096 in 8 lanes, lanes then blocks in index order. block_sum: host, [ceil(n / 4096)]. */
+double kern_sum_squares(struct kern *k, const float *x, int64_t n, double *block_sum);
 
 /* ---- elementary functions with the same bits everywhere (no libm) ------------------------- */
 

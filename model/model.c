@@ -5,8 +5,24 @@
 
 #include "model/impl.h"
 
+/* What the backend lacks for such a model, or NULL. */
+static const char *lacks(const struct kern *k, const struct model_config *c, const struct model_opts *o)
+{
+    if (!kern_has_prec(k, o->prec))
+        return "linears in fp8";
+    if (c->kv_lora && !(kern_has(k, KERN_OP_mla_kv) && kern_has(k, KERN_OP_heads)))
+        return "latent attention";
+    if (c->experts && !(kern_has(k, KERN_OP_route) && kern_has(k, KERN_OP_group)))
+        return "mixtures of experts";
+    return NULL;
+}
+
 err_code model_alloc(struct kern *k, const struct model_config *c, const struct model_opts *o, struct model **out, struct err *e)
 {
+    const char *lack = lacks(k, c, o);
+    if (lack)
+        return err_set(e, ERR_UNSUPPORTED, "%s computes no %s, which this %s asks for; hint: --device cpu (in a config: device=cpu)", kern_name(k), lack,
+                       o->prec == KERN_FP8 && !kern_has_prec(k, o->prec) ? "precision" : c->type);
     struct model *m = calloc(1, sizeof *m);
     if (!m)
         return err_set(e, ERR_LIMIT, "memory is short");

@@ -62,7 +62,7 @@ static void make_target(struct train_job *j)
     struct train_param *out = ARENA_NEW(&j->mem, struct train_param, n);
     for (int64_t i = 0; i < n; i++)
         out[i] = (struct train_param){.name = p[i].name, .w = p[i].w, .n = p[i].n, .decay = p[i].decay && (!p[i].mtp || trains_mtp(j))};
-    j->target = (struct train_target){.params = out, .n_params = n, .ctx = j, .refresh = refresh_model, .save = save_model};
+    j->target = (struct train_target){.k = j->k, .params = out, .n_params = n, .ctx = j, .refresh = refresh_model, .save = save_model};
     j->grads = ARENA_NEW(&j->mem, float *, n);
 }
 

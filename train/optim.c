@@ -68,10 +68,10 @@ static void run_range(void *ctx, int64_t begin, int64_t end, int worker)
     r->fn(r->job, begin, end);
 }
 
-void optim_adamw(const struct optim_step *s, float *w, const float *g, void *m, void *v, int64_t n, enum optim_isa isa)
+void optim_constants(const struct optim_step *s, struct optim_job *out)
 {
     struct optim_job j = {
-        .w = w, .g = g, .m = m, .v = v, .first = s->first, .bf16 = s->bf16,
+        .first = s->first, .bf16 = s->bf16,
         .beta1 = (float)s->beta1, .beta2 = (float)s->beta2, .rest1 = (float)(1 - s->beta1), .rest2 = (float)(1 - s->beta2),
         .scale = (float)s->scale, .eps = (float)s->eps, .keep = (float)(1 - s->lr * s->decay),
         .rate = (float)(s->lr / s->fix1), .root_fix2 = (float)(1 / sqrt(s->fix2)),
@@ -79,6 +79,14 @@ void optim_adamw(const struct optim_step *s, float *w, const float *g, void *m, 
     uint32_t id[4] = {RNG_ROUND, (uint32_t)s->step, (uint32_t)((uint64_t)s->step >> 32), 0}, key[2] = {(uint32_t)s->seed, (uint32_t)(s->seed >> 32)};
     assert(s->first % OPTIM_GROUP == 0);
     rng_philox(j.key, id, key);
+    *out = j;
+}
+
+void optim_adamw(const struct optim_step *s, float *w, const float *g, void *m, void *v, int64_t n, enum optim_isa isa)
+{
+    struct optim_job j;
+    optim_constants(s, &j);
+    j.w = w, j.g = g, j.m = m, j.v = v;
     struct range r = {&j, choose(isa).range};
     par_for(n, GRAIN, run_range, &r); /* GRAIN is a multiple of OPTIM_GROUP */
 }

@@ -43,6 +43,7 @@ struct optim_job {
     uint32_t key[4]; /* Philox: key and upper half of the counter, from (seed, step) */
     int bf16;
 };
+void optim_constants(const struct optim_step *s, struct optim_job *out);
 typedef void optim_range_fn(const struct optim_job *j, int64_t begin, int64_t end);
 optim_range_fn optim_range_plain, optim_range_avx2;
 typedef double optim_norm_fn(const float *g, int64_t n); /* one block's sum */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -50,6 +51,32 @@ static err_code put_header(const struct train *t, struct sbuf *b, struct err *e)
     return ERR_OK;
 }
 
+enum { PIECE = 1 << 20 };
+
+/* Moments of a device go to a file, and come from one, in pieces. */
+static err_code write_state(const struct train *t, int fd, const char *from, int64_t bytes, const char *path, struct err *e)
+{
+    if (!t->device)
+        return file_write_all(fd, from, bytes, path, e);
+    char *piece = malloc(PIECE);
+    err_code rc = piece ? ERR_OK : err_set(e, ERR_LIMIT, "memory is short");
+    for (int64_t at = 0; rc == ERR_OK && at < bytes; at += PIECE) {
+        int64_t n = bytes - at < PIECE ? bytes - at : PIECE;
+        kern_get(t->device, piece, from + at, n);
+        rc = file_write_all(fd, piece, n, path, e);
+    }
+    free(piece);
+    return rc;
+}
+
+static void read_state(struct train *t, char *to, const char *from, int64_t bytes)
+{
+    if (t->device)
+        kern_put(t->device, to, from, bytes);
+    else
+        memcpy(to, from, (size_t)bytes);
+}
+
 static err_code write_moments(const struct train *t, int fd, const char *path, struct err *e)
 {
     struct sbuf b;
@@ -60,9 +87,9 @@ static err_code write_moments(const struct train *t, int fd, const char *path, s
     sbuf_release(&b);
     for (int64_t p = 0; rc == ERR_OK && p < t->target.n_params; p++) {
         int64_t at = t->offset[p] * item_bytes(t), bytes = t->target.params[p].n * item_bytes(t);
-        rc = file_write_all(fd, (const char *)t->m + at, bytes, path, e);
+        rc = write_state(t, fd, (const char *)t->m + at, bytes, path, e);
         if (rc == ERR_OK)
-            rc = file_write_all(fd, (const char *)t->v + at, bytes, path, e);
+            rc = write_state(t, fd, (const char *)t->v + at, bytes, path, e);
     }
     return rc;
 }
@@ -139,8 +166,8 @@ static err_code read_moments(struct train *t, const char *path, const struct fil
     sbuf_release(&b);
     for (int64_t p = 0; rc == ERR_OK && p < t->target.n_params; p++) {
         int64_t to = t->offset[p] * item_bytes(t), bytes = t->target.params[p].n * item_bytes(t);
-        memcpy((char *)t->m + to, m->p + at, (size_t)bytes);
-        memcpy((char *)t->v + to, m->p + at + bytes, (size_t)bytes);
+        read_state(t, (char *)t->m + to, m->p + at, bytes);
+        read_state(t, (char *)t->v + to, m->p + at + bytes, bytes);
         at += 2 * bytes;
     }
     return rc;

@@ -69,6 +69,7 @@ struct train_param {
 
 /* What the trainer asks of a model. ctx is passed back. */
 struct train_target {
+    struct kern *k;                 /* whose memory w is; NULL: the host's */
     const struct train_param *params; /* borrowed until train_close; same order in every run */
     int64_t n_params;
     void *ctx;
@@ -89,6 +90,8 @@ struct train {
     int64_t step;                   /* steps done */
     struct train_tree tree;
     struct arena mem, io;           /* the state; what one save or load needs */
+    struct kern *device;            /* target.k when its memory is not the host's, else NULL: then gradients and moments are there too */
+    void *there;                    /* all of that, one allocation */
     void *m, *v;                    /* moments [n_grad] f32 or bf16 */
     double *block_sum;              /* [n_blocks] squares of the gradient in fixed blocks */
     int64_t run, attempt;           /* ids for the checkpoint; set by the job */

@@ -21,14 +21,6 @@ static int64_t moment_bytes(const struct train_opts *o)
     return o->moments == TRAIN_BF16 ? 2 : 4;
 }
 
-static int64_t levels_of(int64_t leaves)
-{
-    int64_t n = 0;
-    for (; leaves; leaves >>= 1)
-        n++;
-    return n;
-}
-
 static err_code check_opts(const struct train_opts *o, struct err *e)
 {
     if (o->leaves < 1 || o->leaves > TRAIN_LEAVES_MAX || (o->leaves & (o->leaves - 1)))
@@ -46,9 +38,26 @@ static err_code check_opts(const struct train_opts *o, struct err *e)
     return ERR_OK;
 }
 
+/* Moments and gradients: of the arena, or one allocation of the device. */
+static err_code place(struct train *t, struct err *e)
+{
+    int64_t n = t->n_grad, moments = n * moment_bytes(&t->opts), grads = train_tree_buffers(t->opts.leaves) * n * (int64_t)sizeof(float);
+    if (!t->device) {
+        t->m = arena_alloc(&t->mem, n, moment_bytes(&t->opts));
+        t->v = arena_alloc(&t->mem, n, moment_bytes(&t->opts));
+        train_tree_init(&t->tree, &t->mem, n, t->opts.leaves);
+        return ERR_OK;
+    }
+    TRY(kern_alloc(t->device, 2 * moments + grads, "moments and gradients", &t->there, e));
+    t->m = t->there;
+    t->v = (char *)t->there + moments;
+    train_tree_place(&t->tree, t->device, (float *)(void *)((char *)t->there + 2 * moments), n, t->opts.leaves);
+    return ERR_OK;
+}
+
 err_code train_open(struct train *t, const struct train_opts *opts, const struct train_target *target, struct err *e)
 {
-    *t = (struct train){.opts = *opts, .target = *target, .lock_fd = -1, .attempt = 1, .code = STR("unknown")};
+    *t = (struct train){.opts = *opts, .target = *target, .lock_fd = -1, .attempt = 1, .code = STR("unknown"), .device = target->k && !kern_on_host(target->k) ? target->k : NULL};
     TRY(check_opts(opts, e));
     if (opts->dir && opts->dir[0])
         TRY(ckpt_lock(opts->dir, &t->lock_fd, e));
@@ -56,8 +65,8 @@ err_code train_open(struct train *t, const struct train_opts *opts, const struct
     for (int64_t i = 0; i < n_params; i++)
         n += (target->params[i].n + ALIGN - 1) / ALIGN * ALIGN;
     t->n_grad = n;
-    int64_t grads = levels_of(opts->leaves) * n * (int64_t)sizeof(float), blocks = optim_blocks(n);
-    arena_init(&t->mem, "trainer", 2 * n * moment_bytes(opts) + grads + (n_params + blocks) * 8 + (1 << 16));
+    int64_t grads = train_tree_buffers(opts->leaves) * n * (int64_t)sizeof(float), blocks = optim_blocks(n);
+    arena_init(&t->mem, "trainer", (t->device ? 0 : 2 * n * moment_bytes(opts) + grads) + (n_params + blocks) * 8 + (1 << 16));
     arena_large_pages(&t->mem);
     arena_init(&t->io, "checkpoint", 64 << 20);
     t->offset = ARENA_NEW(&t->mem, int64_t, n_params);
@@ -65,10 +74,8 @@ err_code train_open(struct train *t, const struct train_opts *opts, const struct
         t->offset[i] = at;
         at += (target->params[i].n + ALIGN - 1) / ALIGN * ALIGN;
     }
-    t->m = arena_alloc(&t->mem, n, moment_bytes(opts));
-    t->v = arena_alloc(&t->mem, n, moment_bytes(opts));
     t->block_sum = ARENA_NEW(&t->mem, double, blocks);
-    train_tree_init(&t->tree, &t->mem, n, opts->leaves);
+    TRY(place(t, e));
     t->began = clock_now();
     return ERR_OK;
 }
@@ -77,6 +84,8 @@ void train_close(struct train *t)
 {
     if (t->lock_fd >= 0)
         ckpt_unlock(t->lock_fd);
+    if (t->there)
+        kern_free(t->device, t->there);
     arena_release(&t->mem);
     arena_release(&t->io);
     *t = (struct train){.lock_fd = -1};
@@ -105,11 +114,18 @@ void train_leaf_absent(struct train *t)
 /* Which tensor, which element: looked for only when the norm has said that there is one. */
 static err_code name_bad(const struct train *t, const float *g, struct err *e)
 {
+    float here[1024];
     for (int64_t p = 0; p < t->target.n_params; p++)
-        for (int64_t i = 0; i < t->target.params[p].n; i++)
-            if (!isfinite(g[t->offset[p] + i]))
+        for (int64_t i = 0; i < t->target.params[p].n; i++) {
+            const int64_t some = (int64_t)(sizeof here / sizeof *here), left = t->target.params[p].n - i;
+            const float *at = g + t->offset[p] + i;
+            if (t->device && i % some == 0)
+                kern_get(t->device, here, at, (left < some ? left : some) * (int64_t)sizeof *here);
+            float x = t->device ? here[i % some] : *at;
+            if (!isfinite(x))
                 return err_set(e, ERR_DIVERGED, "step %lld: gradient of '%s' is %g at index %lld; the step was refused",
-                               (long long)t->step + 1, t->target.params[p].name, (double)g[t->offset[p] + i], (long long)i);
+                               (long long)t->step + 1, t->target.params[p].name, (double)x, (long long)i);
+        }
     return err_set(e, ERR_DIVERGED, "step %lld: gradient norm is not finite; the step was refused", (long long)t->step + 1);
 }
 
@@ -121,6 +137,16 @@ static double power(double base, int64_t n)
         if (n & 1)
             r *= base;
     return r;
+}
+
+static void adamw_there(struct train *t, const struct optim_step *u, float *w, const float *g, void *m, void *v, int64_t n)
+{
+    struct optim_job j;
+    optim_constants(u, &j);
+    struct kern_adamw a = {.w = w, .g = g, .m = m, .v = v, .n = n, .first = j.first, .beta1 = j.beta1, .beta2 = j.beta2, .rest1 = j.rest1, .rest2 = j.rest2, .scale = j.scale,
+                           .keep = j.keep, .rate = j.rate, .root_fix2 = j.root_fix2, .eps = j.eps, .bf16 = j.bf16};
+    memcpy(a.key, j.key, sizeof a.key);
+    kern_adamw(t->device, &a);
 }
 
 static void update(struct train *t, const float *g, const struct train_step *s)
@@ -136,7 +162,11 @@ static void update(struct train *t, const float *g, const struct train_step *s)
         int64_t at = t->offset[p];
         u.decay = q->decay ? o->weight_decay : 0;
         u.first = (uint64_t)at;
-        optim_adamw(&u, q->w, g + at, (char *)t->m + at * moment_bytes(o), (char *)t->v + at * moment_bytes(o), q->n, OPTIM_BEST);
+        void *m = (char *)t->m + at * moment_bytes(o), *v = (char *)t->v + at * moment_bytes(o);
+        if (t->device)
+            adamw_there(t, &u, q->w, g + at, m, v, q->n);
+        else
+            optim_adamw(&u, q->w, g + at, m, v, q->n, OPTIM_BEST);
     }
 }
 
@@ -149,7 +179,7 @@ err_code train_end(struct train *t, double loss, struct train_step *out, struct 
     if (!g)
         return err_set(e, ERR_DATA, "step %lld: no leaf has a gradient: the batch is empty", (long long)s.step);
     s.lr = train_lr(&t->opts, s.step);
-    s.grad_norm = sqrt(optim_sum_squares(g, t->n_grad, t->block_sum, OPTIM_BEST));
+    s.grad_norm = sqrt(t->device ? kern_sum_squares(t->device, g, t->n_grad, t->block_sum) : optim_sum_squares(g, t->n_grad, t->block_sum, OPTIM_BEST));
     if (!isfinite(s.grad_norm))
         return name_bad(t, g, e);
     if (t->opts.clip > 0 && s.grad_norm > t->opts.clip)

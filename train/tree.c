@@ -27,12 +27,33 @@ void train_tree_add(float *a, const float *b, int64_t n)
     par_for(n, GRAIN, add_range, &j);
 }
 
-void train_tree_init(struct train_tree *t, struct arena *mem, int64_t n, int64_t leaves)
+int64_t train_tree_buffers(int64_t leaves)
+{
+    int64_t n = 0;
+    for (; leaves; leaves >>= 1)
+        n++;
+    return n;
+}
+
+void train_tree_place(struct train_tree *t, struct kern *k, float *buffers, int64_t n, int64_t leaves)
 {
     assert(leaves > 0 && leaves <= TRAIN_LEAVES_MAX && (leaves & (leaves - 1)) == 0);
-    *t = (struct train_tree){.n = n, .leaves = leaves};
-    for (int64_t l = leaves; l; l >>= 1)
-        t->free[t->n_free++] = ARENA_NEW(mem, float, n);
+    *t = (struct train_tree){.k = k, .n = n, .leaves = leaves};
+    for (int64_t i = 0; i < train_tree_buffers(leaves); i++)
+        t->free[t->n_free++] = buffers + i * n;
+}
+
+void train_tree_init(struct train_tree *t, struct arena *mem, int64_t n, int64_t leaves)
+{
+    train_tree_place(t, NULL, ARENA_NEW(mem, float, train_tree_buffers(leaves) * n), n, leaves);
+}
+
+static void add(const struct train_tree *t, float *a, const float *b)
+{
+    if (t->k)
+        kern_add(t->k, &(struct kern_add){.y = a, .a = a, .b = b, .n = t->n});
+    else
+        train_tree_add(a, b, t->n);
 }
 
 static void take_back(struct train_tree *t, float *buf)
@@ -74,7 +95,7 @@ void train_tree_leaf_done(struct train_tree *t, int absent)
         float *left = t->held[level];
         t->held[level] = NULL;
         if (left && sum) {
-            train_tree_add(left, sum, t->n);
+            add(t, left, sum);
             take_back(t, sum);
         }
         sum = left ? left : sum;

@@ -16,12 +16,14 @@
 
 #include "core/arena.h"
 #include "core/cdecl.h"
+#include "kernels/kernels.h"
 
 CDECL_BEGIN
 
 enum { TREE_LEVELS = 21, TRAIN_LEAVES_MAX = 1 << (TREE_LEVELS - 1) };
 
 struct train_tree {
+    struct kern *k;               /* whose memory the buffers are; NULL: the host's */
     int64_t n;                    /* floats per buffer */
     int64_t leaves;               /* of this rank; a power of two */
     int64_t done;                 /* leaves finished in this step */
@@ -33,6 +35,9 @@ struct train_tree {
 
 /* Buffers live in mem. leaves: a power of two. */
 void train_tree_init(struct train_tree *t, struct arena *mem, int64_t n, int64_t leaves);
+/* Buffers of a device instead: `buffers` has train_tree_buffers(leaves) * n floats of k's memory. */
+void train_tree_place(struct train_tree *t, struct kern *k, float *buffers, int64_t n, int64_t leaves);
+int64_t train_tree_buffers(int64_t leaves);
 void train_tree_begin(struct train_tree *t);       /* forgets an unfinished step */
 /* A buffer for the next leaf's gradient, borrowed until train_tree_leaf_done. It was zeroed once and holds an older gradient now: all that
  * ever changes in it must be written. */

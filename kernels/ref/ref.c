@@ -444,6 +444,7 @@ static void head_loss(struct kern *k, const struct kern_head_loss *a)
 }
 
 const struct kern_ops kern_ref_ops = {
+    .precs = 1u << KERN_F32 | 1u << KERN_BF16 | 1u << KERN_FP8,
     .pack_bytes = pack_bytes, .pack_rows = pack_rows, .pack_turned = kern_ref_pack_turned, .pack_fp8 = pack_fp8, .unpack_fp8 = unpack_fp8, .linear = linear, .linear_dgrad = linear_dgrad, .linear_wgrad = linear_wgrad,
     .rmsnorm = rmsnorm, .rmsnorm_bwd = rmsnorm_bwd, .rope = rope, .attn = kern_ref_attn, .attn_bwd = kern_ref_attn_bwd,
     .kv_write = kern_ref_kv_write, .swiglu = swiglu, .swiglu_bwd = swiglu_bwd, .add = add, .embed = embed, .embed_bwd = embed_bwd,
