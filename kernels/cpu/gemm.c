@@ -213,8 +213,8 @@ static void run_place(const struct batch *t, const struct piece *p, const struct
 {
     const struct gemm *g = &p->g;
     const int64_t len = items(g->k, narrow(g)), kc = block_items(len);
-    at.fresh = !g->accumulate && g->prec != KERN_FP8 && len > 0;
-    at.direct = g->n - at.panel * PANEL >= PANEL && !g->bias && !g->residual && g->prec != KERN_FP8 && len > 0;
+    at.fresh = !g->accumulate && len > 0;
+    at.direct = g->n - at.panel * PANEL >= PANEL && !g->bias && !g->residual && len > 0;
     if (!at.direct && !at.fresh)
         load_c(t, g, at.row, at.rows, at.panel, room->c);
     for (int64_t i = 0; i < len; i += kc) {

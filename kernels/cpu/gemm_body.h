@@ -105,8 +105,13 @@ INLINE void tile_bf16(const struct at *t, const int rows, const int nv)
     put(t, s, rows, nv);
 }
 
+/* Sums of a run join the totals at `from`, which between two runs lie on the stack. */
 INLINE void tile_fp8(const struct at *t, const int rows, const int nv)
 {
+    static const float zeros[PANEL];
+    float kept[TILE * PANEL];
+    const float *from = t->fresh ? zeros : t->c;
+    int64_t ldf = t->fresh ? 0 : t->ldc;
     const uint32_t *a = t->a, *b = t->b;
     const char *next = t->next ? t->next : (const char *)t->b;
     const int64_t rs = t->rs, ks = t->ks, ldb = t->ldb;
@@ -129,11 +134,15 @@ INLINE void tile_fp8(const struct at *t, const int rows, const int nv)
         }
         for (int r = 0; r < rows; r++) {
             vf scale = v_set(t->sa[r * t->sa_m + run * t->sa_i]);
-            for (int v = 0; v < nv; v++) {
-                float *c = t->out + r * t->ldo + v * LANES;
-                v_store(c, v_fma(s[r][v], v_mul(scale, v_load(t->sb + run * PANEL + v * LANES)), v_load(c)));
-            }
+            for (int v = 0; v < nv; v++)
+                s[r][v] = v_fma(s[r][v], v_mul(scale, v_load(t->sb + run * PANEL + v * LANES)), v_load(from + r * ldf + v * LANES));
         }
+        if (first + n == t->n)
+            put(t, s, rows, nv);
+        for (int r = 0; first + n < t->n && r < rows; r++)
+            for (int v = 0; v < nv; v++)
+                v_store(kept + r * PANEL + v * LANES, s[r][v]);
+        from = kept, ldf = PANEL;
     }
 }
 

@@ -17,7 +17,7 @@ enum {
  * half), i counts pairs, and a step is fma(odd), then fma(even), denormals flushed: what vdpbf16ps computes. */
 struct strip {
     float *c;
-    float *out; /* where the results go, at stride ldo; NULL: to c. strip_fp8 has c alone */
+    float *out; /* where the results go, at stride ldo; NULL: to c */
     const void *a, *b;
     int64_t ldc, rs, ks, ts, ldb, n, rows, lanes; /* lanes: a multiple of 16 */
     int fresh, stream; /* stream: results go past the caches; whole lines of 64 bytes */
