@@ -31,7 +31,7 @@ static const struct cmd_verb *find(const struct cmd_verb *v, int n, const char *
 
 static const char *nearest(const struct cmd_verb *v, int n, const char *name)
 {
-    int best = 4;
+    int best = str_far(str_of(name));
     const char *found = NULL;
     for (int i = 0; i < n; i++) {
         int d = str_distance(str_of(name), str_of(v[i].name));

@@ -27,7 +27,7 @@ const struct opt_def *opt_find(const struct opt_set *s, struct str name)
 const char *opt_nearest(const struct opt_set *s, struct str word, char buf[128])
 {
     char full[128];
-    int best = word.n < 4 ? 2 : word.n < 8 ? 3 : 4; /* farther than this is no help */
+    int best = str_far(word);
     const char *found = NULL;
     for (int i = 0; i < s->n; i++) {
         full_name(&s->defs[i], full);

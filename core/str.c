@@ -166,6 +166,11 @@ int str_distance(struct str a, struct str b)
     return row[b.n];
 }
 
+int str_far(struct str word)
+{
+    return word.n < 4 ? 2 : word.n < 8 ? 3 : 4;
+}
+
 int utf8_decode(struct str s, int64_t at, uint32_t *cp)
 {
     const unsigned char *p = (const unsigned char *)s.p + at;

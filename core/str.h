@@ -37,6 +37,7 @@ int str_to_i64(struct str s, int64_t *out);
 int str_to_f64(struct str s, double *out); /* decimal or hex float, C locale */
 /* Levenshtein distance, for "did you mean"; strings over 63 bytes count as far. */
 int str_distance(struct str a, struct str b);
+int str_far(struct str word); /* the distance at which a name no longer resembles word */
 
 /* Decodes one code point at s[at]; returns its byte count, or 0 when the bytes are not valid UTF-8
  * (surrogates and over-long forms are not valid). */

@@ -46,7 +46,7 @@ static err_code unknown_source(struct store *s, const char *name, struct err *e)
 {
     struct store_query q;
     char near[128] = "";
-    int best = 4;
+    int best = str_far(str_of(name));
     int64_t all = 0;
     TRY(store_query(s, &q, e, "SELECT name FROM sources", ""));
     for (; q.more; all++) {

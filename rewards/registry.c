@@ -81,7 +81,7 @@ struct rewards {
 static err_code find_kind(struct str name, const struct reward_kind **out, struct err *e)
 {
     const char *near = NULL;
-    int best = 4;
+    int best = str_far(name);
     for (int k = 0; k < N_KINDS; k++) {
         int d = str_distance(name, str_of(kinds[k]->name));
         if (d == 0) {

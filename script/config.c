@@ -346,7 +346,7 @@ static int run_config(lua_State *L)
 static err_code unknown_section(const char *name, const char *source, struct err *e)
 {
     const char *near = NULL;
-    int best = 4;
+    int best = str_far(str_of(name));
     for (int i = 0; i < N_SECTIONS; i++) {
         int d = str_distance(str_of(name), str_of(sections[i].name));
         if (d < best)

@@ -32,6 +32,7 @@ static void test_str(void **state)
     assert_int_equal(str_find(STR("abcabc"), STR("ca"), 0), 2);
     assert_int_equal(str_rfind(STR("abcabc"), STR("abc")), 3);
     assert_int_equal(str_distance(STR("group_size"), STR("grup_size")), 1);
+    assert_true(str_distance(STR("sft"), STR("ckpt")) >= str_far(STR("sft"))); /* three letters of four changed: no help */
     struct str rest = STR("a,,b"), piece;
     int n = 0;
     while (str_split(&rest, ',', &piece))
