@@ -124,9 +124,15 @@ $(DEVICE): $(EMU_OBJ) $(CUDA_OBJ)
 $(DEVICE): LDLIBS += $(CUDA_LIBS)
 $(B)/libcore.a: $(patsubst %.c,$(B)/%.o,$(wildcard core/*.c))
 	$(Q)rm -f $@; ar rcs $@ $^
+ifeq ($(SAN),thread) # it has one thread; and this sanitizer's clone() leaves the arguments of a child that shares memory on a stack that is gone
+$(B)/sandbox-box.elf: FORCE
+	$(Q)$(MAKE) --no-print-directory SAN= B=$(B)/plain $(B)/plain/sandbox-box.elf
+	$(Q)cmp -s $(B)/plain/sandbox-box.elf $@ || cp $(B)/plain/sandbox-box.elf $@
+else
 $(B)/sandbox-box.elf: $(INNER) $(B)/sandbox/wire.o $(B)/sandbox/cgroup.o $(B)/sandbox/limits.o $(B)/libcore.a
 	$(call say,LINK)$(CC) $(CFLAGS) -Wl,--defsym=main=sandbox_keeper_main -o $@ $^ -Wl,-Bstatic -lseccomp -lxxhash -Wl,-Bdynamic
 	$(if $(SAN)$(DEBUG),,$(Q)strip $@)
+endif
 $(B)/sandbox/image.o: $(B)/sandbox-box.elf
 $(B)/libhone.a: $(LIB)
 	$(Q)rm -f $@; ar rcs $@ $^
