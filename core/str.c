@@ -168,7 +168,7 @@ int str_distance(struct str a, struct str b)
 
 int str_far(struct str word)
 {
-    return word.n < 4 ? 2 : word.n < 8 ? 3 : 4;
+    return word.n < 3 ? 2 : word.n < 8 ? 3 : 4; /* two letters swapped are two changes */
 }
 
 int utf8_decode(struct str s, int64_t at, uint32_t *cp)
