@@ -58,6 +58,8 @@ struct grpo_round {
     int64_t differing_routes;           /* tokens whose experts differ between rollout and trainer */
     struct train_step last;
     int64_t updates;
+    double mtp_loss;                    /* -sum log p of the MTP modules over what they predicted in the updates */
+    int64_t mtp_tokens;                 /* how many that were */
     struct rollout_stats sampled;
     double t_rollout, t_reward, t_update; /* seconds */
 };

@@ -50,6 +50,8 @@ static err_code record_figures(struct grpo *g, const struct grpo_round *r, struc
     };
     for (size_t i = 0; i < sizeof more / sizeof *more; i++)
         TRY(store_metric(run, step, more[i].name, more[i].value, e));
+    if (r->mtp_tokens)
+        TRY(store_metric(run, step, "mtp_loss", r->mtp_loss / (double)r->mtp_tokens, e));
     return ERR_OK;
 }
 

@@ -87,6 +87,29 @@ static int is_single(const struct grpo *g, const struct grpo_round *r)
     return parts_of(g, r) == 1 && g->c->grpo.inner_epochs == 1;
 }
 
+static int trains_mtp(const struct grpo *g)
+{
+    return model_conf(g->j.m)->mtp > 0 && g->c->grpo.mtp_weight > 0;
+}
+
+/* MTP modules learn to foresee the policy's samples, which is what drafts are for: L = -1/(N D) sum_k sum_t log p_k(x_t), N the tokens that count in
+ * the step. They alone learn from it (mtp_apart): the policy's gradient is GRPO's. Returns weight dL/dlog p_k [D, n_tok]; NULL: nothing to learn. */
+static const float *mtp_loss(struct grpo *g, struct minibatch *mb, const struct grpo_micro *b, struct arena *mem)
+{
+    if (!trains_mtp(g))
+        return NULL;
+    const int64_t depth = model_conf(g->j.m)->mtp, n = b->b.n_tok;
+    float *logp = ARENA_NEW(mem, float, depth * n), *grad = ARENA_NEW(mem, float, depth * n);
+    const double each = (double)mb->norm.tokens * (double)depth;
+    model_mtp(g->j.m, &(struct model_mtp){.target = b->target, .logp = logp});
+    for (int64_t i = 0; i < depth * n; i++) {
+        grad[i] = b->target[i % n] < 0 ? 0 : (float)(-g->c->grpo.mtp_weight / each);
+        mb->round->mtp_loss -= (double)logp[i];
+        mb->round->mtp_tokens += logp[i] < 0; /* 0: no module has that token */
+    }
+    return grad;
+}
+
 /* One micro-batch: forward, loss of each sample, backward into the leaf's gradient, whose first it may be. */
 static void micro(struct grpo *g, struct minibatch *mb, const struct grpo_micro *b, float *const *grads, int first, struct arena mem)
 {
@@ -103,7 +126,8 @@ static void micro(struct grpo *g, struct minibatch *mb, const struct grpo_micro 
                                .masked = s->masked, .g = grad + at, .ge = ge ? ge + at : NULL};
         grpo_loss(&g->loss, &mb->norm, &seq, &mb->stats);
     }
-    model_backward(g->j.m, &(struct model_grad){.g = grad, .ge = ge, .grads = grads, .fresh = first, .balance = train_job_balance(&g->j, mb->n_tok)});
+    const float *g_mtp = mtp_loss(g, mb, b, &mem);
+    model_backward(g->j.m, &(struct model_grad){.g = grad, .g_mtp = g_mtp, .mtp_apart = 1, .ge = ge, .grads = grads, .fresh = first, .balance = train_job_balance(&g->j, mb->n_tok)});
 }
 
 /* One optimiser step over samples of whole groups. */

@@ -152,7 +152,7 @@ static void head_back(const struct back *w, const struct model_grad *g)
         kern_put(m->k, a->ge, g->ge, w->t * 4);
     kern_head_bwd(m->k, &(struct kern_head_bwd){.dx = a->dxn, .dw = w->grads[m->head.first], .fresh = model_first_grad(w, m->head.first), .x = a->fin, .lse = a->lse, .entropy = g->ge ? a->entropy : NULL, .g = a->g,
                                                 .ge = g->ge ? a->ge : NULL, .w = &m->head.w, .target = m->target, .t = w->t, .temperature = m->temperature});
-    if (g->g_mtp)
+    if (g->g_mtp && !g->mtp_apart)
         kern_add(m->k, &(struct kern_add){.y = a->dxn, .a = a->dxn, .b = a->mtp.dfin, .n = w->t * m->conf.hidden});
 }
 

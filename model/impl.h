@@ -231,6 +231,7 @@ struct back {
     int64_t t;
     float balance;             /* as in model_grad */
     double *balance_loss;
+    int apart;                 /* an MTP module that gives nothing to the main model */
     uint8_t *has;              /* [n_params] whether its gradient holds something; NULL: all do */
 };
 /* Whether nothing was written into a parameter's gradient yet: who asks must write all of it. */

@@ -180,6 +180,7 @@ void model_mtp(struct model *m, const struct model_mtp *a);
 struct model_grad {
     const float *g;             /* host [n_tok]: dL/dlogp of the last model_logp */
     const float *g_mtp;         /* host [conf.mtp, n_tok]: dL/dlogp of the last model_mtp; NULL: the MTP layers learn nothing */
+    int mtp_apart;              /* 1: they alone learn from g_mtp, and the main model with its embedding and head does not */
     const float *ge;            /* host [n_tok]: dL/dentropy, or NULL */
     float *const *grads;        /* [n_params] each [n], added to */
     int fresh;                  /* 1: grads hold anything and are written, all of them, with the bits of grads that held zeros */

@@ -121,7 +121,8 @@ static void output_back(const struct back *b, int64_t k, const float *g)
     for (int64_t i = 0; i < r->n; i++)
         a->mtp.logp[i] = g[r->place[i]];
     kern_put(m->k, a->g, a->mtp.logp, r->n * 4);
-    kern_head_bwd(m->k, &(struct kern_head_bwd){.dx = a->dxn, .dw = b->grads[m->head.first], .fresh = model_first_grad(b, m->head.first), .x = r->fin, .lse = r->lse, .g = a->g, .w = &m->head.w, .target = r->target, .t = r->n,
+    kern_head_bwd(m->k, &(struct kern_head_bwd){.dx = a->dxn, .dw = b->apart ? NULL : b->grads[m->head.first],
+                                                .fresh = !b->apart && model_first_grad(b, m->head.first), .x = r->fin, .lse = r->lse, .g = a->g, .w = &m->head.w, .target = r->target, .t = r->n,
                                                 .temperature = 1});
     model_norm_back(b, a->dx, a->dxn, r->out, m->mtp[k].norm, 0);
     if (k + 1 < m->conf.mtp && r[1].n)
@@ -144,7 +145,8 @@ static void input_back(const struct back *b, int64_t k)
     struct kern_rmsnorm_bwd n = {.dx = a->dxn, .dw = model_grad_of(b, of->enorm), .dy = w->dcat, .x = a->xn, .w = model_vec(m, of->enorm), .rows = r->n, .c = c, .lddy = 2 * c,
                                  .eps = (float)m->conf.rms_eps};
     kern_rmsnorm_bwd(m->k, &n);
-    kern_embed_bwd(m->k, &(struct kern_embed_bwd){.dtable = model_grad_of(b, m->embed), .dy = a->dxn, .ids = r->tokens, .t = r->n, .c = c, .v = m->conf.vocab});
+    if (!b->apart)
+        kern_embed_bwd(m->k, &(struct kern_embed_bwd){.dtable = model_grad_of(b, m->embed), .dy = a->dxn, .ids = r->tokens, .t = r->n, .c = c, .v = m->conf.vocab});
     n.dx = w->dh, n.dw = model_grad_of(b, of->hnorm), n.dy = w->dcat + c, n.x = w->h, n.w = model_vec(m, of->hnorm);
     kern_rmsnorm_bwd(m->k, &n);
 }
@@ -156,7 +158,7 @@ void model_mtp_back(struct model *m, const struct model_grad *g, uint8_t *has)
     for (int64_t k = m->conf.mtp - 1; k >= 0; k--) {
         struct mtp_rows *r = &w->module[k];
         struct model_batch batch = batch_of(r);
-        struct back b = {.m = m, .b = &batch, .grads = g->grads, .t = r->n, .balance = g->balance, .balance_loss = g->balance_loss, .has = has};
+        struct back b = {.m = m, .b = &batch, .grads = g->grads, .t = r->n, .balance = g->balance, .balance_loss = g->balance_loss, .apart = g->mtp_apart, .has = has};
         if (!r->n)
             continue;
         struct view was = enter(m, r);
@@ -164,7 +166,7 @@ void model_mtp_back(struct model *m, const struct model_grad *g, uint8_t *has)
         model_layer_back(&b, m->conf.layers + k);
         input_back(&b, k);
         leave(m, was);
-        if (k == 0)
+        if (k == 0 && !b.apart)
             kern_embed_bwd(m->k, &(struct kern_embed_bwd){.dtable = w->dfin, .dy = w->dh, .ids = r->from, .t = r->n, .c = m->conf.hidden, .v = m->rows});
     }
 }

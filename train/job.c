@@ -52,7 +52,8 @@ static void refresh_model(void *ctx)
 /* MTP layers that get no gradient must not decay either. */
 static int trains_mtp(const struct train_job *j)
 {
-    return !strcmp(j->kind, "sft") && (j->c->train.mtp_weight > 0 || j->c->train.mtp_weight_late > 0);
+    const struct cfg *c = j->c;
+    return strcmp(j->kind, "sft") ? c->grpo.mtp_weight > 0 : c->train.mtp_weight > 0 || c->train.mtp_weight_late > 0;
 }
 
 static void make_target(struct train_job *j)
@@ -61,7 +62,8 @@ static void make_target(struct train_job *j)
     const struct model_param *p = model_params(j->m, &n);
     struct train_param *out = ARENA_NEW(&j->mem, struct train_param, n);
     for (int64_t i = 0; i < n; i++)
-        out[i] = (struct train_param){.name = p[i].name, .w = p[i].w, .n = p[i].n, .decay = p[i].decay && (!p[i].mtp || trains_mtp(j))};
+        out[i] = (struct train_param){.name = p[i].name, .w = p[i].w, .n = p[i].n, .decay = p[i].decay && (!p[i].mtp || trains_mtp(j)),
+                                      .apart = p[i].mtp && strcmp(j->kind, "sft")};
     j->target = (struct train_target){.k = j->k, .params = out, .n_params = n, .ctx = j, .refresh = refresh_model, .save = save_model};
     j->grads = ARENA_NEW(&j->mem, float *, n);
 }

@@ -12,7 +12,7 @@
  *
  * The loss must be normalised by the global token (or sequence) count before the backward (N5): the tree only adds.
  *
- *   g     = tree sum of the leaves;  norm = sqrt(sum g^2);  c = min(1, clip / norm)   (clip 0: no clipping)
+ *   g     = tree sum of the leaves;  norm = sqrt(sum g^2);  c = min(1, clip / norm)   (clip 0: no clipping); parameters apart have a c of their own
  *   m     = beta1 m + (1 - beta1) c g;     v = beta2 v + (1 - beta2) (c g)^2
  *   w     = w - lr wd w - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)     wd on decaying parameters only
  *   src: Loshchilov & Hutter 2019, algorithm 2
@@ -65,6 +65,7 @@ struct train_param {
     float *w;                       /* [n] f32 master weights, owned by the model */
     int64_t n;
     int decay;                      /* weight decay applies (matrices, not norms and biases) */
+    int apart;                      /* clipped by the norm of those apart: the others are trained as if these were not there. The last ones */
 };
 
 /* What the trainer asks of a model. ctx is passed back. */
@@ -86,6 +87,7 @@ struct train {
     struct train_opts opts;
     struct train_target target;
     int64_t n_grad;                 /* floats of a gradient buffer */
+    int64_t n_main;                 /* of them before the parameters apart */
     int64_t *offset;                /* [n_params] in floats; multiples of 32 */
     int64_t step;                   /* steps done */
     struct train_tree tree;

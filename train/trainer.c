@@ -72,6 +72,9 @@ err_code train_open(struct train *t, const struct train_opts *opts, const struct
     t->offset = ARENA_NEW(&t->mem, int64_t, n_params);
     for (int64_t i = 0, at = 0; i < n_params; i++) {
         t->offset[i] = at;
+        assert(!i || target->params[i].apart >= target->params[i - 1].apart);
+        if (!target->params[i].apart)
+            t->n_main = at + (target->params[i].n + ALIGN - 1) / ALIGN * ALIGN;
         at += (target->params[i].n + ALIGN - 1) / ALIGN * ALIGN;
     }
     t->block_sum = ARENA_NEW(&t->mem, double, blocks);
@@ -149,7 +152,8 @@ static void adamw_there(struct train *t, const struct optim_step *u, float *w, c
     kern_adamw(t->device, &a);
 }
 
-static void update(struct train *t, const float *g, const struct train_step *s)
+/* apart: the clipping of the parameters apart. */
+static void update(struct train *t, const float *g, const struct train_step *s, double apart)
 {
     const struct train_opts *o = &t->opts;
     struct optim_step u = {
@@ -161,6 +165,7 @@ static void update(struct train *t, const float *g, const struct train_step *s)
         const struct train_param *q = &t->target.params[p];
         int64_t at = t->offset[p];
         u.decay = q->decay ? o->weight_decay : 0;
+        u.scale = q->apart ? apart : s->clip_scale;
         u.first = (uint64_t)at;
         void *m = (char *)t->m + at * moment_bytes(o), *v = (char *)t->v + at * moment_bytes(o);
         if (t->device)
@@ -168,6 +173,18 @@ static void update(struct train *t, const float *g, const struct train_step *s)
         else
             optim_adamw(&u, q->w, g + at, m, v, q->n, OPTIM_BEST);
     }
+}
+
+static double norm_of(struct train *t, const float *g, int64_t from, int64_t to)
+{
+    if (from == to)
+        return 0;
+    return sqrt(t->device ? kern_sum_squares(t->device, g + from, to - from, t->block_sum) : optim_sum_squares(g + from, to - from, t->block_sum, OPTIM_BEST));
+}
+
+static double clip_scale(const struct train *t, double norm)
+{
+    return t->opts.clip > 0 && norm > t->opts.clip ? t->opts.clip / norm : 1;
 }
 
 err_code train_end(struct train *t, double loss, struct train_step *out, struct err *e)
@@ -179,15 +196,15 @@ err_code train_end(struct train *t, double loss, struct train_step *out, struct 
     if (!g)
         return err_set(e, ERR_DATA, "step %lld: no leaf has a gradient: the batch is empty", (long long)s.step);
     s.lr = train_lr(&t->opts, s.step);
-    s.grad_norm = sqrt(t->device ? kern_sum_squares(t->device, g, t->n_grad, t->block_sum) : optim_sum_squares(g, t->n_grad, t->block_sum, OPTIM_BEST));
-    if (!isfinite(s.grad_norm))
+    const double apart = norm_of(t, g, t->n_main, t->n_grad);
+    s.grad_norm = norm_of(t, g, 0, t->n_main);
+    if (!isfinite(s.grad_norm) || !isfinite(apart))
         return name_bad(t, g, e);
-    if (t->opts.clip > 0 && s.grad_norm > t->opts.clip)
-        s.clip_scale = t->opts.clip / s.grad_norm;
-    if (s.grad_norm * s.clip_scale > NORM_MAX)
+    s.clip_scale = clip_scale(t, s.grad_norm);
+    if (s.grad_norm * s.clip_scale > NORM_MAX || apart * clip_scale(t, apart) > NORM_MAX)
         return err_set(e, ERR_DIVERGED, "step %lld: gradient norm is %g: its square does not fit the second moment; the step was refused (hint: set train.clip)",
-                       (long long)s.step, s.grad_norm);
-    update(t, g, &s);
+                       (long long)s.step, s.grad_norm > apart ? s.grad_norm : apart);
+    update(t, g, &s, clip_scale(t, apart));
     if (t->target.refresh)
         t->target.refresh(t->target.ctx);
     t->step = s.step;

@@ -1,5 +1,5 @@
 # The failures to catch, on a DeepSeek-V3-shaped model: a rollout whose log-probs are not the trainer's in either form of latent attention;
-# a run that mixes the forms; a form that is not recorded; MTP layers that do not learn in SFT, or move in RL.
+# a run that mixes the forms; a form that is not recorded; MTP layers that do not learn in SFT, or do not follow the policy in RL, or move it.
 # Drafts that change a sample; a killed run that ends elsewhere.
 . tests/e2e_lib.sh
 small_world
@@ -80,6 +80,23 @@ for form in auto expanded; do
 done
 [ "$(sqlite3 hone.db "SELECT count(*) FROM timings WHERE name = 'drafts_accepted'")" != 0 ] || fail "the acceptance is not recorded"
 grep -q 'model.mla=absorbed' grpo.auto.fp32.0/step_*/hone/state.json || fail "the form of a GRPO run is not recorded as absorbed"
+
+# RL: the MTP module follows the policy, drafts stay right, and the policy is the same as without
+accepted() { sqlite3 hone.db "SELECT printf('%d', 1000 * avg(value)) FROM timings WHERE name = 'drafts_accepted' AND step > 20 AND run = (SELECT max(id) FROM runs)"; }
+"$hone" sft sft.lua model.path=v3 data.store=hone.db train.dir=base train.steps=150 train.mtp_weight=0.3 train.save_every=0 2>/dev/null || fail "sft with MTP"
+for weight in 0 0.1; do
+    "$hone" grpo grpo.lua model.path=base data.store=hone.db train.dir=mtp.$weight grpo.mtp_weight=$weight train.steps=30 train.lr=2e-3 train.save_every=0 rollout.speculate=1 \
+        rollout.max_tokens=32 grpo.prompts=8 grpo.kl_coef=0 grpo.ref_sync_every=0 eval.every=0 train.weight_decay=0.1 2>log || { cat log; fail "grpo with MTP"; }
+    [ "$(value differing_tokens)" = 0.0 ] || fail "grpo.mtp_weight=$weight: tokens differ"
+    accepted >accepted.$weight
+done
+[ $((10 * $(cat accepted.0.1))) -gt $((12 * $(cat accepted.0))) ] || fail "drafts accepted: $(cat accepted.0.1) of 1000 with grpo.mtp_weight, $(cat accepted.0) without"
+sqlite3 hone.db "SELECT count(*) FROM metrics WHERE name = 'mtp_loss' AND run = (SELECT max(id) FROM runs)" | grep -q '^[12]' || fail "no MTP loss of a GRPO run"
+"$hone" model diff mtp.0/step_* mtp.0.1/step_* >d.txt 2>/dev/null || true
+grep -q 'model.layers.2\.' d.txt || { cat d.txt; fail "MTP layers did not learn"; }
+! grep -v 'model.layers.2\.' d.txt | grep 'model\.[a-z]' || fail "the MTP loss moves the policy"
+"$hone" model diff base/step_* mtp.0/step_* >d.txt 2>/dev/null || true
+grep 'model.layers.2\.' d.txt && fail "MTP layers moved with grpo.mtp_weight=0"
 
 # kill -9 at random moments and resume: the digest of the run that was left alone. KILLS=20 for the full claim.
 disturbed() { # folder, command...

@@ -217,7 +217,7 @@ static float *train_some(struct kern *k, enum train_moments moments, double *nor
     arena_init(&mem, "test", 64 << 20);
     struct train_param *params = ARENA_NEW(&mem, struct train_param, n);
     for (int64_t i = 0; i < n; i++)
-        params[i] = (struct train_param){p[i].name, p[i].w, p[i].n, p[i].decay};
+        params[i] = (struct train_param){.name = p[i].name, .w = p[i].w, .n = p[i].n, .decay = p[i].decay};
     struct train_opts o = {.steps = 3, .leaves = 2, .lr = 0.01, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 1, .moments = moments, .seed = 3, .dir = ""};
     must(train_open(&tr, &o, &(struct train_target){.k = k, .params = params, .n_params = n, .ctx = m, .refresh = refresh}, &e), &e);
     struct model_batch b = text_of(&t, model_conf(m)->vocab);

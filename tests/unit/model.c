@@ -574,6 +574,48 @@ static void test_fresh_gradients(void **state)
     }
 }
 
+/* MTP modules apart get the gradients that they get with the others, and the others those that they get without them: bit for bit. */
+static void test_mtp_apart(void **state)
+{
+    (void)state;
+    int joined = 0;
+    for (int family = 0; family < 24; family++) {
+        enum { NONE, APART, JOINT, WAYS };
+        struct model_config c = random_config((uint64_t)family + 800);
+        struct model *m;
+        struct err e = {0};
+        struct arena a;
+        int64_t np;
+        c.mtp = 1 + family % 2;
+        if (!c.kv_lora)
+            continue;
+        arena_init(&a, "test", 64 << 20);
+        must(model_create(cpu, &c, 7, &(struct model_opts){.prec = (enum kern_prec)(family % 3), .train = 1, .mla = (enum model_mla)(family / 2 % 2), .recompute = family % 5 == 0}, &m, &e), &e);
+        must(model_reserve(m, &(struct model_room){.tokens = 7, .seqs = 2, .train = 1}, &e), &e);
+        float **grads[WAYS], logp[7], g[7] = {-0.5f, -1, 0, -0.25f, -3, 1, 2}, g_mtp[2 * 7] = {0, -1, -2, 0, 0, -2, 0.5f, 0, 0, 3, 0, 0, 0, -1}, logp_mtp[2 * 7];
+        static const int32_t ids[] = {1, 5, 9, 2, 8, 4, 1}, pos[] = {0, 1, 2, 3, 0, 1, 2}, cu[] = {0, 4, 7}, target[] = {5, 9, 2, 8, 4, 1, 3};
+        const struct model_batch b = {.n_tok = 7, .n_seq = 2, .tokens = ids, .positions = pos, .cu_seqlens = cu};
+        const struct model_param *p = model_params(m, &np);
+        for (int way = 0; way < WAYS; way++) {
+            grads[way] = grads_alloc(m, &a);
+            model_forward(m, &b, 1);
+            model_logp(m, &(struct model_logp){.target = target, .temperature = 1, .logp = logp});
+            model_mtp(m, &(struct model_mtp){.target = target, .logp = logp_mtp});
+            model_backward(m, &(struct model_grad){.g = g, .g_mtp = way == NONE ? NULL : g_mtp, .mtp_apart = way == APART, .grads = grads[way], .fresh = family % 2});
+        }
+        for (int64_t i = 0; i < np; i++) {
+            const size_t bytes = (size_t)p[i].n * sizeof(float);
+            if (memcmp(grads[APART][i], grads[p[i].mtp ? JOINT : NONE][i], bytes))
+                fail_msg("family %d: the gradient of %s is not its own", family, p[i].name);
+            joined += !p[i].mtp && memcmp(grads[JOINT][i], grads[NONE][i], bytes) != 0;
+            assert_true(!p[i].mtp || !strstr(p[i].name, "eh_proj") || memcmp(grads[APART][i], grads[NONE][i], bytes) != 0);
+        }
+        model_close(m);
+        arena_release(&a);
+    }
+    assert_true(joined > 10); /* without the flag the modules do reach the main model */
+}
+
 /* ---- memory --------------------------------------------------------------------------------- */
 
 static void test_no_malloc_in_a_step(void **state)
@@ -808,7 +850,7 @@ int main(void)
         cmocka_unit_test(test_save_and_open),
         cmocka_unit_test(test_bf16_folder),
         cmocka_unit_test(test_freeze),
-        cmocka_unit_test(test_loss_in_one), cmocka_unit_test(test_fresh_gradients),
+        cmocka_unit_test(test_loss_in_one), cmocka_unit_test(test_fresh_gradients), cmocka_unit_test(test_mtp_apart),
         cmocka_unit_test(test_no_malloc_in_a_step),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_bad_configs),

@@ -55,7 +55,7 @@ static void toy_open(struct toy *m, const char *from)
     *m = (struct toy){.refreshed = 0};
     for (int k = 0; k < 2; k++) {
         m->w[k] = calloc((size_t)n[k], 4);
-        m->p[k] = (struct train_param){names[k], m->w[k], n[k], k == 0};
+        m->p[k] = (struct train_param){.name = names[k], .w = m->w[k], .n = n[k], .decay = k == 0};
         for (int64_t i = 0; i < n[k]; i++)
             m->w[k][i] = rng_f32(1, RNG_TEST, (uint64_t)k, 0, (uint64_t)i) - 0.5f;
     }
@@ -607,6 +607,42 @@ static void test_lock(void **state)
     assert_int_equal(file_remove_tree(a, &e), ERR_OK);
 }
 
+/* A parameter apart, whose gradient is far above the clipping, changes nothing of the others, and is clipped itself. */
+static void test_apart(void **state)
+{
+    (void)state;
+    float w[2][5000 + 40], first[5000];
+    for (int loud = 0; loud < 2; loud++) {
+        struct train t;
+        struct train_step s;
+        struct err e = {0};
+        memset(w, 0, sizeof w);
+        struct train_param p[2] = {{.name = "main", .w = w[0], .n = 5000}, {.name = "draft", .w = w[1], .n = 40, .apart = 1}};
+        struct train_opts o = base;
+        o.leaves = 1, o.clip = 0.5, o.eps = 1, o.warmup = o.hold = 0; /* eps: with it the step's size depends on the gradient's */
+        assert_int_equal(train_open(&t, &o, &(struct train_target){.params = p, .n_params = 2}, &e), ERR_OK);
+        train_begin(&t);
+        float *g = train_leaf(&t);
+        for (int i = 0; i < 5000; i++)
+            g[t.offset[0] + i] = (float)(i % 7 - 3);
+        for (int i = 0; i < 40; i++)
+            g[t.offset[1] + i] = loud ? 1e6f : 0;
+        train_leaf_done(&t);
+        assert_int_equal(train_end(&t, 1, &s, &e), ERR_OK);
+        double norm = 0;
+        for (int i = 0; i < 5000; i++)
+            norm += (i % 7 - 3) * (i % 7 - 3);
+        assert_true(fabs(s.grad_norm - sqrt(norm)) < 1e-9 * s.grad_norm && fabs(s.clip_scale - 0.5 / sqrt(norm)) < 1e-12);
+        if (loud) {
+            double each = 0.5 / sqrt(40);
+            assert_memory_equal(first, w[0], sizeof first);
+            assert_true(fabs((double)w[1][3] + s.lr * each / (each + 1)) < 1e-6 * s.lr);
+        } else
+            memcpy(first, w[0], sizeof first);
+        train_close(&t);
+    }
+}
+
 /* A bf16 second moment that cannot decay is refused, in f32 and below the limit it is not. */
 static void test_slow_moments(void **state)
 {
@@ -620,7 +656,7 @@ static void test_slow_moments(void **state)
         struct train t;
         struct err e = {0};
         float w[4] = {0};
-        struct train_param p = {"w", w, 4, 0};
+        struct train_param p = {.name = "w", .w = w, .n = 4};
         struct train_opts o = base;
         o.beta2 = cases[i].beta2, o.moments = cases[i].moments;
         assert_int_equal(train_open(&t, &o, &(struct train_target){.params = &p, .n_params = 1}, &e), cases[i].rc);
@@ -646,7 +682,7 @@ int main(void)
 {
     log_set_quiet(1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_slow_moments), cmocka_unit_test(test_schedule), cmocka_unit_test(test_adamw),     cmocka_unit_test(test_bf16_moments), cmocka_unit_test(test_norm_order), cmocka_unit_test(test_isa),
+        cmocka_unit_test(test_apart), cmocka_unit_test(test_slow_moments), cmocka_unit_test(test_schedule), cmocka_unit_test(test_adamw),     cmocka_unit_test(test_bf16_moments), cmocka_unit_test(test_norm_order), cmocka_unit_test(test_isa),
         cmocka_unit_test(test_threads),  cmocka_unit_test(test_tree_ranks), cmocka_unit_test(test_refused),
         cmocka_unit_test(test_no_malloc), cmocka_unit_test(test_resume),   cmocka_unit_test(test_damage),
         cmocka_unit_test(test_disk_full), cmocka_unit_test(test_kill),     cmocka_unit_test(test_lock),
