@@ -1,6 +1,6 @@
 #!/bin/bash
 # hone eval niah. Fails when: a needle is not at its depth or a prompt not of its length, a model that cannot know the key scores, one that always
-# says it does not score 1, a resume gives another grid, JSON, picture and store disagree, or bad input is not one line.
+# says it or that finds it does not score 1, one that sees only what is near scores elsewhere, a resume gives another grid, JSON, picture and store disagree, or bad input is not one line.
 . tests/e2e_lib.sh
 small_world
 niah() { "$hone" eval niah "${grid[@]}" "$@"; }
@@ -44,6 +44,30 @@ niah model.path=heart niah.out=heart1 niah.key=4711 >table 2>log || { cat log; f
 grep -q '^mean  *1\.0000$' table || { cat table; fail "the answer known by heart is not right"; }
 niah model.path=heart niah.out=heart2 niah.key=471 >table 2>log || { cat log; fail "niah"; }
 grep -q '^mean  *0\.0000$' table || { cat table; fail "the beginning of a longer number is taken"; }
+
+# a model that finds: an induction head, its weights set by hand; without the head; with one that sees only what is near
+python3 - >words.jsonl <<'END'
+import json
+for i in range(50):
+    print(json.dumps({"text": "What is the pass key? The pass key is. Remember it. The pass key is the pass key. The bird was in the tower and she is at the road."}))
+END
+"$hone" tokenize train --out words --pattern gpt2 --vocab 320 words.jsonl 2>log || { cat log; fail "tokenizer"; }
+ids=$(sed -n 's/.*: \([0-9]*\) ids,.*/\1/p' log)
+finds() { # kind, settings: the grid's lines of the table, cells in one line
+    local kind=$1
+    shift
+    [ -d found.$kind ] || python3 "$root/tests/e2e/niah_head.py" words "$ids" found.$kind $kind
+    "$hone" eval niah data.store=n.db model.path=found.$kind niah.lengths=192,1024 niah.depths=5 niah.samples=4 niah.out=found.$kind "$@" 2>log | sed -n 's/.*% *//p' | tr -s ' \n' ' '
+}
+one=1.000 all="$one $one $one $one $one $one $one $one $one $one "
+for form in absorbed expanded; do
+    for precision in fp32 bf16; do
+        [ "$(finds head model.mla=$form model.precision=$precision)" = "$all" ] || { cat log; fail "$form, $precision: an induction head does not find all keys"; }
+    done
+done
+[ "$(finds none)" = "${all//$one/0.000}" ] || { cat log; fail "a model without the head finds keys"; }
+# rows of 192 and 1,024: keys 48 and 256 tokens away, then right before the question
+[ "$(finds near)" = "0.000 0.000 0.000 0.000 0.000 0.000 $one 0.000 $one $one " ] || { cat log; fail "keys far away are found by a head that sees only what is near"; }
 
 # Ctrl-C, then on: the same grid, nothing twice
 niah model.path=heart niah.out=whole niah.depths=51 >/dev/null 2>&1
