@@ -99,12 +99,12 @@ static int off;
 int bpe_short_take(int on)
 {
     off = !on;
-    return on && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("lzcnt");
+    return on && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("bmi2");
 }
 
 int bpe_short(const struct tok_image *im, struct tok_sym *sym, int n, const uint8_t *raw, uint16_t *begin)
 {
-    int has = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("lzcnt");
+    int has = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("bmi2");
     return has && !off ? merge_avx512(im, sym, n, raw, begin) : 0;
 }
 
