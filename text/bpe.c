@@ -93,19 +93,25 @@ static void start_chars(const struct tok *t, struct str piece, struct bpe_scratc
         add(s, (uint32_t)t->im.unk, (uint32_t)unk_len);
 }
 
+static void byte_symbols(const struct tok_image *im, const uint8_t *raw, int64_t n, struct tok_sym *sym)
+{
+    for (int64_t i = 0; i < n; i++)
+        sym[i] = (struct tok_sym){im->byte_id[raw[i]], 1};
+}
+
 static int start_bytes(const struct tok *t, struct str piece, struct bpe_scratch *s)
 {
     if (!t->im.byte_level || t->prefix.n || t->suffix.n)
         return 0;
-    s->sym = tok_grow(s->sym, &s->cap, piece.n, sizeof *s->sym);
-    for (int64_t i = 0; i < piece.n; i++) {
-        uint32_t id = t->im.byte_id[(unsigned char)piece.p[i]];
-        if (id == ~0u)
-            return s->n = 0;
-        s->sym[i] = (struct tok_sym){id, 1};
-    }
+    for (int64_t i = 0; i < piece.n; i++)
+        if (t->im.byte_id[(unsigned char)piece.p[i]] == ~0u)
+            return 0;
     s->n = piece.n;
     s->raw = (const uint8_t *)piece.p;
+    if (piece.n <= BPE_SHORT) { /* a long word's symbols are made part by part: a megabyte of them would be memory to clear */
+        s->sym = tok_grow(s->sym, &s->cap, BPE_SHORT, sizeof *s->sym);
+        byte_symbols(&t->im, s->raw, piece.n, s->sym);
+    }
     return 1;
 }
 
@@ -191,6 +197,15 @@ static int merge_some(const struct tok_image *im, struct tok_sym *sym, int n, co
 
 /* ---- long words --------------------------------------------------------------------------- */
 
+/* The symbols [b, e) of a long word before merging. */
+static void symbols(const struct tok_image *im, const struct bpe_scratch *s, int64_t b, int64_t e, struct tok_sym *sym)
+{
+    if (s->raw)
+        byte_symbols(im, s->raw + b, e - b, sym);
+    else
+        memcpy(sym, s->start + b, (size_t)(e - b) * sizeof *sym);
+}
+
 /* A long word is merged in chunks. Two encodings may stand side by side when the last token of the one and the first of the other,
  * merged alone, stay those two tokens: were there a merge across the seam in the whole, the first one would see on both sides
  * just what it sees in these two alone, because until then nothing crossed their outer ends and merges inside them come in the
@@ -205,14 +220,14 @@ static int seam_holds(const struct tok_image *im, struct bpe_scratch *s, int64_t
     uint64_t *known = &s->seam[tok_mix(pair) >> 40 & (BPE_SEAMS - 1)];
     if (s->raw && *known >> 1 == pair + 1) /* of bytes, two ids say all about the text on both sides */
         return (int)(*known & 1);
-    memcpy(sym, s->start + b, (size_t)(e - b) * sizeof *sym);
+    symbols(im, s, b, e, sym);
     int holds = merge_some(im, sym, (int)(e - b), s->raw ? s->raw + b : NULL, begin) == 2 && begin[1] == seam - b;
     if (s->raw)
         *known = (pair + 1) << 1 | (uint64_t)holds;
     return holds;
 }
 
-/* Merges the symbols [from, end) of s->start into sym. In a run of one unit the same bytes come again and again: the last few parts
+/* Merges the symbols [from, end) into sym. In a run of one unit the same bytes come again and again: the last few parts
  * are remembered with what became of them. */
 static int merge_part(const struct tok_image *im, struct bpe_scratch *s, int64_t from, int64_t end, struct tok_sym *sym, uint16_t *begin)
 {
@@ -227,7 +242,7 @@ static int merge_part(const struct tok_image *im, struct bpe_scratch *s, int64_t
             return known->n_out;
         }
     }
-    memcpy(sym, s->start + from, (size_t)n * sizeof *sym);
+    symbols(im, s, from, end, sym);
     m = merge_some(im, sym, n, raw, begin);
     if (known && m <= BPE_PART_IDS) {
         known->n = (int16_t)n;
@@ -243,10 +258,11 @@ static int merge_chunks(const struct tok_image *im, struct bpe_scratch *s)
 {
     struct tok_sym sym[MEDIUM_WORD];
     uint16_t begin[MEDIUM_WORD];
-    int64_t n = s->n, k = 0; /* s->sym[0, k) is done; s->first[i]: where its symbols begin in s->start */
-    s->start = tok_grow(s->start, &s->cap_start, n, sizeof *s->start);
-    s->first = tok_grow(s->first, &s->cap_first, n + 1, sizeof *s->first);
-    memcpy(s->start, s->sym, (size_t)n * sizeof *s->sym);
+    int64_t n = s->n, k = 0; /* s->sym[0, k) is done; s->first[i]: where its symbols begin */
+    if (!s->raw) {
+        s->start = tok_grow(s->start, &s->cap_start, n, sizeof *s->start);
+        memcpy(s->start, s->sym, (size_t)n * sizeof *s->sym);
+    }
     if (!s->part && !(s->part = calloc(BPE_PARTS, sizeof *s->part)))
         BUG("out of memory for %d parts of long words", BPE_PARTS);
     for (int64_t pos = 0; pos < n;) {
@@ -262,6 +278,8 @@ static int merge_chunks(const struct tok_image *im, struct bpe_scratch *s)
             if (holds < 0)
                 return 0;
             if (holds) {
+                s->sym = tok_grow(s->sym, &s->cap, k + m, sizeof *s->sym);
+                s->first = tok_grow(s->first, &s->cap_first, k + m, sizeof *s->first);
                 for (int i = 0; i < m; i++, k++) {
                     s->first[k] = (int32_t)(from + begin[i]);
                     s->sym[k] = sym[i];
@@ -357,7 +375,8 @@ void bpe_merge(const struct tok_image *im, struct bpe_scratch *s)
     if (s->n <= BPE_SHORT) {
         s->n = merge_some(im, s->sym, (int)s->n, s->raw, begin);
     } else if (!merge_chunks(im, s)) {
-        memcpy(s->sym, s->start, (size_t)s->n * sizeof *s->sym); /* a token of hundreds of symbols stood at a seam */
+        s->sym = tok_grow(s->sym, &s->cap, s->n, sizeof *s->sym); /* a token of hundreds of symbols stood at a seam */
+        symbols(im, s, 0, s->n, s->sym);
         merge_heap(im, s);
     }
 }

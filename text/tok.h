@@ -319,7 +319,7 @@ struct bpe_scratch {
     const uint8_t *raw;    /* the bytes, when each symbol is one of them */
     uint64_t seam[BPE_SEAMS]; /* what is known of two tokens side by side; belongs to one tokenizer */
     struct bpe_part *part; /* [BPE_PARTS] what became of parts of long words; as seam */
-    struct tok_sym *start; /* long words: the symbols before merging */
+    struct tok_sym *start; /* long words: the symbols before merging, where they are no bytes */
     int32_t *first;
     int64_t cap_start, cap_first;
     int32_t *next, *prev;  /* the heap's links */
