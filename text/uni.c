@@ -278,19 +278,16 @@ static int decompose(uint32_t c, int compat, struct uni_cp *out)
     return n;
 }
 
-/* Stable insertion sort of the marks between two starters; runs are short, and a run that is not is cut by the
- * caller's merge below. */
-static int by_ccc(const void *a, const void *b)
-{
-    const struct uni_cp *const *x = a, *const *y = b;
-    int d = ccc((*x)->c) - ccc((*y)->c);
-    return d ? d : (*x > *y) - (*x < *y); /* addresses are the original order: the sort is stable */
-}
-
+/* Stable sort of the marks between two starters: by insertion, and by counting when there are many. */
 static void order_marks(struct uni_cp *m, int64_t n)
 {
+    int64_t at[257] = {0}, sorted = 1;
+    while (sorted < n && ccc(m[sorted - 1].c) <= ccc(m[sorted].c))
+        sorted++;
+    if (sorted >= n)
+        return;
     if (n < 16) {
-        for (int64_t i = 1; i < n; i++) {
+        for (int64_t i = sorted; i < n; i++) {
             struct uni_cp x = m[i];
             int64_t j = i;
             for (; j > 0 && ccc(m[j - 1].c) > ccc(x.c); j--)
@@ -299,16 +296,17 @@ static void order_marks(struct uni_cp *m, int64_t n)
         }
         return;
     }
-    struct uni_cp **p = malloc((size_t)n * (sizeof *p + sizeof **p)), *copy = (struct uni_cp *)(p + n);
-    if (!p)
+    struct uni_cp *copy = malloc((size_t)n * sizeof *copy);
+    if (!copy)
         BUG("out of memory for %lld combining marks", (long long)n);
+    memcpy(copy, m, (size_t)n * sizeof *m);
     for (int64_t i = 0; i < n; i++)
-        p[i] = &m[i];
-    qsort(p, (size_t)n, sizeof *p, by_ccc);
+        at[ccc(copy[i].c) + 1]++;
+    for (int k = 1; k < 257; k++)
+        at[k] += at[k - 1];
     for (int64_t i = 0; i < n; i++)
-        copy[i] = *p[i];
-    memcpy(m, copy, (size_t)n * sizeof *m);
-    free(p);
+        m[at[ccc(copy[i].c)]++] = copy[i];
+    free(copy);
 }
 
 static uint32_t pair_of(uint32_t a, uint32_t b)
