@@ -70,6 +70,9 @@ struct py_arenas *sandbox_heaps_lay_out(void)
     return &a;
 }
 
+/* The compiler may not leave out what nobody uses. */
+static void *(*volatile const take)(size_t) = malloc;
+
 /* Blocks of one size until one lies in fresh memory; that one is returned. */
 static void *drain(void *(*alloc)(size_t), size_t size, uintptr_t fresh, uintptr_t end)
 {
@@ -105,12 +108,12 @@ static char *drain_malloc(void)
     if (!room.brk || last < (uintptr_t)room.brk)
         return NULL;
     for (size_t size = HOLE_MAX; size > CACHED_MAX; size -= SMALL_STEP)
-        free(drain(malloc, size, last, UINTPTR_MAX));
+        free(drain(take, size, last, UINTPTR_MAX));
     for (size_t size = CACHED_MAX; size >= 24; size -= SMALL_STEP)
-        drain(malloc, size, last, UINTPTR_MAX);
+        drain(take, size, last, UINTPTR_MAX);
     last = last_block_end();
     char *fresh = huge_up((char *)last);
-    return malloc((uintptr_t)fresh - last) ? fresh : NULL;
+    return take((uintptr_t)fresh - last) ? fresh : NULL;
 }
 
 /* The code and the constants of the library that has `at` in it, as far as whole huge pages go. */
@@ -161,6 +164,6 @@ void sandbox_heaps_settle(void *(*small)(size_t), const void *in_library)
     collapse(room.brk, fresh ? fresh : huge_down(sbrk(0)));
     room.next = NULL; /* a copy asks the kernel */
     mallopt(M_TOP_PAD, 128 << 10);
-    free(malloc(FRESH));
+    free(take(FRESH));
     dl_iterate_phdr(collapse_library, (void *)(uintptr_t)in_library);
 }

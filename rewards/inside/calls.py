@@ -16,6 +16,7 @@ _SCALAR = frozenset((int, float, str, bool, type(None)))
 _OPS = {}
 DEPTH = 100
 MAX = 64 << 20
+READ = 16 << 10  # at a time
 
 
 def _ops():
@@ -34,25 +35,30 @@ class Side:
     def __init__(self, rfd, wfd, module):
         self.r, self.w, self.module = rfd, wfd, module
         self.objects, self.ids = {}, {}
+        self.rest = b""
         self.there = {}   # what the other side handed over, by its number: the same object each time
 
     def recv(self):
-        head = self.exact(4)
-        return _loads(self.exact(_int.from_bytes(head, "little")).decode("utf-8", "surrogatepass"))
+        """The next message. What comes behind it stays for the next call."""
+        data = self.rest
+        while _len(data) < 4:
+            data += self.more(READ)
+        end = 4 + _int.from_bytes(data[:4], "little")
+        if _len(data) < end:
+            parts, n = [data], end - _len(data)
+            while n > 0:
+                data = self.more(n if n < 1 << 20 else 1 << 20)
+                parts.append(data)
+                n -= _len(data)
+            data = b"".join(parts)
+        self.rest = data[end:]
+        return _loads(data[4:end].decode("utf-8", "surrogatepass"))
 
-    def exact(self, n):
+    def more(self, n):
         data = _read(self.r, n)
-        if _len(data) == n:
-            return data
-        parts = [data]
-        n -= _len(data)
-        while n > 0:
-            if not data:
-                os._exit(0)  # the other side has gone: nothing left to do
-            data = _read(self.r, n if n < 1 << 20 else 1 << 20)
-            parts.append(data)
-            n -= _len(data)
-        return b"".join(parts)
+        if not data:
+            os._exit(0)  # the other side has gone: nothing left to do
+        return data
 
     def send(self, msg):
         data = _dumps(msg).encode("ascii")
@@ -186,6 +192,17 @@ class Side:
             out = self.enc_exc(e)
         return out
 
+    def calls(self, ahead):
+        """Calls that the tests will make one after the other, whatever the answers are. After an answer with an object that
+        stays here the tests may want something of that object before their next call: the rest is not made."""
+        n, left = _len(self.objects), _len(ahead)
+        for c in ahead:
+            self.send(self.answer(["call", c[0], c[1], c[2]]))
+            left -= 1
+            if left and _len(self.objects) > n:
+                self.send(["cut"])
+                break
+
     def enc_exc(self, e):
         try:
             args = [self.enc(a) for a in e.args]
@@ -268,21 +285,49 @@ def serve(rfd, wfd, load, exit_code, finish):
     side.send(["ready"])
     try:
         while True:
-            side.send(side.answer(side.recv()))
+            msg = side.recv()
+            if msg[0] == "calls":
+                side.calls(msg[1])
+            else:
+                side.send(side.answer(msg))
     except BaseException as e:
         finish(exit_code(e))
 
 
+_TEXT = """
+from typing import List
+class C:
+    pass
+def f(xs: List[int], y=1.5):
+    out = []
+    for i, x in enumerate(xs):
+        if x % 2 == 0 and i < 10:
+            out.append(x)
+    return sorted(out), {"k": y}, "a b".split(), None, True, {1, 2}
+def g(s):
+    return " ".join(c for c in s if c != "x")
+def h(n):
+    return n if n < 2 else h(n - 1) + n / 2
+def stop():
+    raise SystemExit
+"""
+
+
 def warm():
+    """Whole conversations in this process, until the interpreter has nothing left to specialise."""
+    import types
     _ops()
-    r, w = os.pipe()
-    s = Side(r, w, sys)
-    for v in ([1, 2.5, "a", None, True], (1, 2), {"a": [1]}, {1, 2}, "x", 3):
-        s.send(["v", s.enc(v)])
-        s.dec(s.recv()[1])
-    s.send(s.answer(["call", {"n": "intern"}, ["a"], {}]))
-    s.recv()
-    s.send(s.answer(["call", {"n": "nothing"}, ["a"], {}]))
-    s.recv()
-    os.close(r)
-    os.close(w)
+    for k in range(20):
+        a, b = os.pipe(), os.pipe()
+        mod = types.ModuleType("solution")
+        other = Side(b[0], a[1], None)
+        other.send(["calls", [[{"n": "f"}, [[1, 2, 3]], {}], [{"n": "g"}, ["axb"], {}], [{"n": "h"}, [4], {}]]])
+        other.send(["value", ["f"]])
+        other.send(["call", {"n": "f"}, [[1, {"t": [2, "a"]}], 2.5], {}])
+        other.send(["call", {"n": "nothing"}, ["a"], {}])
+        other.send(["call", {"n": "C"}, [], {}])
+        other.send(["getattr", [{"n": "C"}, "__name__"]])
+        other.send(["call", {"n": "stop"}, [], {}])
+        serve(a[0], b[1], lambda name: (mod, compile(_TEXT, "solution", "exec")), lambda e: 0, lambda code: None)
+        for fd in (*a, *b):
+            os.close(fd)
