@@ -62,7 +62,9 @@ static void note_tests(struct code_case *c, const unsigned char *each, int n, co
             code_note(c, SANDBOX_IE, text);
             return;
         }
-        if (code_note(c, t == REPO_TEST_passed ? SANDBOX_AC : t == REPO_TEST_error ? SANDBOX_RE : SANDBOX_WA, text))
+        /* a program that breaks the test library is found out by a canary or by the look at the library, whichever comes first */
+        int broke = t == REPO_TEST_error || t == REPO_TEST_tampered;
+        if (code_note(c, t == REPO_TEST_passed ? SANDBOX_AC : broke ? SANDBOX_RE : SANDBOX_WA, text))
             return;
     }
 }

@@ -1,6 +1,6 @@
 /* Catches a judge of code that fails a right program (a name of Python's own, an example in a comment, a callback that is
- * found again, a test with a long list), that passes a wrong one, that counts tests wrongly for a share, or that
- * takes the word of a broken checker. Needs user namespaces: skips where the machine has none. */
+ * found again, a test with a long list), that passes a wrong one, that counts tests wrongly for a share, that lets calls
+ * made ahead of their tests show, or that takes the word of a broken checker. Needs user namespaces: skips where the machine has none. */
 #include <math.h>
 
 #include "rewards/rewards.h"
@@ -140,6 +140,35 @@ static void shares_and_first_failures(void **st)
     assert_true(code_score(&v, 1) == 0);
 }
 
+/* The calls of such tests reach the program before the tests make them: nobody may see that. */
+static void calls_sent_ahead(void **st)
+{
+    (void)st;
+    static const char three[] = "{\"kind\":\"assert\",\"tests\":{\"asserts\":[\"assert f(1) == 1\",\"assert f(2) == 2\",\"assert f(3) == 3\"]}}",
+                      lists[] = "{\"kind\":\"assert\",\"tests\":{\"asserts\":[\"assert list(f(2)) == [0, 1]\",\"assert list(f(1)) == [0]\",\"assert sum(f(3)) == 3\"]}}",
+                      same[] = "{\"kind\":\"assert\",\"entry_point\":\"f\",\"tests\":{\"code\":\"import math\\ndef check(g):\\n    assert True, 'x'\\n"
+                               "    assert g([1, 2], k=-1.5) == {'a': (1, 2)}, 'no'\\n    assert g([1, 2], k=-1.5)['a'] == (1, 2)\\n"
+                               "    assert math.isclose(g([3])['a'][0], 3)\\n    assert not g([])\\n\"}}";
+    static const struct one first[] = {
+        {"python", three, "def f(x): return x", "AC", 3, 3},
+        {"python", three, "import os\ndef f(x):\n  if x == 1: return 0\n  os._exit(3)", "WA", 0, 3},
+        {"python", three, "def f(x):\n  if x == 1: return 0\n  while True: pass", "WA", 0, 3},
+        {"python", three, "def f(x):\n  if x == 1: return 0\n  print('x' * (1 << 24))", "WA", 0, 3},
+        {"python", three, "import os\ndef f(x):\n  if x == 3: os._exit(0)\n  return x", "RE", 2, 3},
+        {"python", three, "import os\nos._exit(0)", "RE", 0, 3},
+        {"python", lists, "made = 0\ndef f(k):\n  global made\n  made += 1\n  mine = made\n  return (i if made == mine else -1 for i in range(k))", "AC", 3, 3},
+        {"python", same, "def f(x, k=0):\n  out = {'a': tuple(x)} if x else {}\n  x.clear()\n  return out", "AC", 5, 5},
+    };
+    static const struct one all[] = {
+        {"python", three, "def f(x):\n  if x == 2: raise KeyError(x)\n  return x", "RE", 2, 3},
+        {"python", three, "class A(Exception): pass\ndef f(x):\n  if x == 2: raise A(f)\n  return x", "RE", 2, 3},
+        {"python", three, "def f(x): return f if x == 2 else x", "WA", 2, 3},
+    };
+    for (int i = 0; i < 5; i++) /* a race would show now and then */
+        JUDGE_ALL(first, .stop = 1);
+    JUDGE_ALL(all, .stop = 0);
+}
+
 static void checkers(void **st)
 {
     (void)st;
@@ -169,6 +198,7 @@ int main(void)
         cmocka_unit_test(cpp_comments),
         cmocka_unit_test(long_conditions),
         cmocka_unit_test(shares_and_first_failures),
+        cmocka_unit_test(calls_sent_ahead),
         cmocka_unit_test(checkers),
     };
     if (sandbox_open(&pool, &o, &e) != ERR_OK) {
