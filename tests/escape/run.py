@@ -1,6 +1,7 @@
 """Runs the programs of this folder on one worker, each followed by an honest one, and looks at the host before and after.
     run.py HONE FOLDER [--as-nobody]
-A program says `want:` verdicts in its first line and prints BREACH when it got what it must not get."""
+A program says `want:` verdicts in its first line, `runs: N` in its second if it must run N times in a row on the same worker,
+and prints BREACH when it got what it must not get."""
 import glob, json, os, subprocess, sys, time
 
 hone, folder = sys.argv[1:3]
@@ -37,7 +38,8 @@ for n in names:
     text = open(n).read()
     key = os.path.basename(n)
     want[key] = text.split("want:")[1].split("\n")[0].strip().split("|")
-    lines.append({"id": key, "language": LANG[os.path.splitext(n)[1]], "code": text, "limits": LIMITS})
+    runs = int((text.split("\n")[1].split("runs:") + ["1"])[1])
+    lines += runs * [{"id": key, "language": LANG[os.path.splitext(n)[1]], "code": text, "limits": LIMITS}]
     lines.append(dict(CONTROL, id="control after " + key))
 env = dict(os.environ, HONE_CANARY="HONECANARY", **({"HOME": "/nonexistent"} if nobody else {}))
 env.pop("XDG_CACHE_HOME", None)
@@ -68,7 +70,8 @@ for r in got:
         bad.append("%s: %s" % (key, text[:200]))
     if max(len(r["stdout"]), len(r["stderr"])) > LIMITS["out_bytes"]:
         bad.append("%s: more output than the limit" % key)
-    if r["wall_ms"] > LIMITS["wall_ms"] + 2000:  # only a hang: bench/sandbox_limits has the figures
+    # only a hang: bench/sandbox_limits has the figures. Who had no CPU gets up to three times the limit more (docs/sandbox.md)
+    if r["wall_ms"] > 4 * LIMITS["wall_ms"] + 2000:
         bad.append("%s: took %.0f ms" % (key, r["wall_ms"]))
     if r["mem_peak_bytes"] > LIMITS["mem_bytes"] * 1.05:
         bad.append("%s: used %d bytes" % (key, r["mem_peak_bytes"]))

@@ -1,5 +1,6 @@
 // want: AC
-// shared memory and queues that outlive a run
+// runs: 2
+// shared memory and queues that outlive a run: the second looks for what the first made
 #include <mqueue.h>
 #include <stdio.h>
 #include <sys/ipc.h>

@@ -1,4 +1,5 @@
 # want: AC
-# two runs of the same program draw different numbers
+# runs: 2
+# both runs draw different numbers
 import random, os, uuid, tempfile
 print("RANDOM", random.random(), os.urandom(8).hex(), tempfile.mktemp())
