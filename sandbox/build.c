@@ -22,6 +22,7 @@ struct build_cache {
     char pch[512];
     struct { struct hash128 key; int state; } pch_made[PCH_MAX_VARIANTS]; /* state 1 there, -1 cannot */
     int n_pch;
+    int libc_a; /* 1 there, -1 not, 0 not looked yet; by pch_lock */
 };
 
 struct build_cache *sandbox_builds_open(const char *pch_dir)
@@ -157,6 +158,28 @@ static void pch_flag(struct sandbox_worker *w, struct build_cache *c, const char
         snprintf(out, 64, "-I/pch/%s", hex);
 }
 
+/* Can programs be linked without shared libraries here, by the linker that is quick at it? The compiler itself says. */
+static const char *const static_flags[] = {"-static", "-fuse-ld=gold"};
+
+static int links_static(struct sandbox_worker *w, struct build_cache *c, const char *compiler)
+{
+    pthread_mutex_lock(&c->pch_lock);
+    if (!c->libc_a) {
+        const char *cmd[] = {compiler, static_flags[0], static_flags[1], "-o", "prog", "main.c", "-lm", NULL};
+        struct sandbox_file f = {.name = STR("main.c"), .bytes = STR("int main(void) { return 0; }\n")};
+        struct sandbox_job job = {.argv = cmd, .files = &f, .n_files = 1, .keep = "prog"};
+        struct sandbox_result r = {0};
+        job.limits = compile_limits(&job);
+        sandbox_run_built(w, &job, cmd, NULL, NULL, &r);
+        if (r.verdict != SANDBOX_IE)
+            c->libc_a = r.verdict == SANDBOX_AC && r.has_kept ? 1 : -1;
+        sandbox_result_release(&r);
+    }
+    int yes = c->libc_a > 0;
+    pthread_mutex_unlock(&c->pch_lock);
+    return yes;
+}
+
 /* ---- cache */
 
 static struct built *lookup(struct build_cache *c, struct hash128 key)
@@ -260,12 +283,16 @@ struct built *sandbox_build(struct sandbox_worker *w, struct build_cache *c, con
     if (b)
         return b;
     for (int i = 0; table[i] && p < ARGS - 1; i++)
-        if (strcmp(table[i], "@pch"))
+        if (table[i][0] != '@')
             plain[p++] = table[i];
     plain[p] = NULL;
     for (int i = 0; table[i] && n < ARGS - 1; i++) {
-        if (strcmp(table[i], "@pch")) {
+        if (table[i][0] != '@') {
             argv[n++] = table[i];
+        } else if (!strcmp(table[i], "@static")) {
+            int yes = n < ARGS - 2 && links_static(w, c, table[0]);
+            for (int k = 0; yes && k < 2; k++)
+                argv[n++] = static_flags[k];
         } else if (str_find(job->code, STR("bits/stdc++.h"), 0) >= 0) {
             pch_flag(w, c, plain, pch);
             if (pch[0])
