@@ -1,7 +1,7 @@
 /* Matrix products of the cpu backend against OpenBLAS (f32) and oneDNN (f32, bf16), which are yardsticks only: each is used when its
  * library is installed (libopenblas0-openmp; libdnnl-dev) and said to be missing otherwise. Ratios are taken in one run, best of
  * interleaved repeats, since the machine may be shared. Then: decode against the read bandwidth, and what order costs.
- *   build/bench/gemm [words]   only the sections named: shapes small grad fp8 experts decode
+ *   build/bench/gemm [words]   only the sections named: shapes small grad fp8 experts layer decode
  *   BENCH_CPU=1 OMP_NUM_THREADS=1 HONE_THREADS=1 build/bench/gemm   processor time of one thread: for a machine that others load */
 #include <dlfcn.h>
 #include <math.h>
@@ -330,6 +330,99 @@ static void experts(struct kern *k)
         }
 }
 
+/* A whole mixture, as model/mixture.c runs it: router, choice, rows by expert, gate and up, SwiGLU, down, combination. */
+struct mixture {
+    struct kern *k;
+    struct kern_weight router, gu[EXPERTS], down[EXPERTS];
+    int32_t first[EXPERTS + 1], *ids, *row_of, *token_of;
+    float *x, *rows, *guy, *act, *y, *out, *z, *score, *weight;
+    int64_t t, c, inner;
+};
+enum { CHOSEN = 4 };
+
+static void dispatch(struct mixture *a)
+{
+    const int64_t n = a->t * CHOSEN;
+    memset(a->first, 0, sizeof a->first);
+    for (int64_t i = 0; i < n; i++)
+        a->first[a->ids[i] + 1]++;
+    for (int e = 0; e < EXPERTS; e++)
+        a->first[e + 1] += a->first[e];
+    for (int64_t i = 0; i < n; i++) {
+        a->row_of[i] = a->first[a->ids[i]]++;
+        a->token_of[a->row_of[i]] = (int32_t)(i / CHOSEN);
+    }
+    memmove(a->first + 1, a->first, EXPERTS * sizeof *a->first);
+    a->first[0] = 0;
+}
+
+static void run_mixture(void *p)
+{
+    struct mixture *a = p;
+    const int64_t rows = a->t * CHOSEN;
+    kern_linear(a->k, &(struct kern_linear){.y = a->z, .x = a->x, .w = &a->router, .m = a->t});
+    kern_route(a->k, &(struct kern_route){.score = a->score, .weight = a->weight, .id = a->ids, .z = a->z, .t = a->t, .e = EXPERTS, .top_k = CHOSEN, .groups = 1, .top_groups = 1,
+                                          .normalise = 1, .scale = 1});
+    dispatch(a);
+    kern_embed(a->k, &(struct kern_embed){.y = a->rows, .table = a->x, .ids = a->token_of, .t = rows, .c = a->c, .v = a->t});
+    kern_group(a->k, &(struct kern_group){.y = a->guy, .x = a->rows, .w = a->gu, .first = a->first, .n_experts = EXPERTS});
+    kern_swiglu(a->k, &(struct kern_swiglu){.y = a->act, .g = a->guy, .u = a->guy + a->inner, .rows = rows, .c = a->inner, .ldg = 2 * a->inner});
+    kern_group(a->k, &(struct kern_group){.y = a->y, .x = a->act, .w = a->down, .first = a->first, .n_experts = EXPERTS});
+    kern_moe_sum(a->k, &(struct kern_moe_sum){.y = a->out, .x = a->y, .weight = a->weight, .b = a->x, .row_of = a->row_of, .t = a->t, .c = a->c, .top_k = CHOSEN});
+}
+
+/* The same products over all rows at once, and nothing else. */
+static void run_dense(void *p)
+{
+    struct mixture *a = p;
+    kern_linear(a->k, &(struct kern_linear){.y = a->guy, .x = a->rows, .w = &a->gu[0], .m = a->t * CHOSEN});
+    kern_linear(a->k, &(struct kern_linear){.y = a->y, .x = a->act, .w = &a->down[0], .m = a->t * CHOSEN});
+}
+
+static struct kern_weight random_weight(struct kern *k, float *values, int64_t n, int64_t kk, enum kern_prec prec)
+{
+    struct kern_weight w = {.n = n, .k = kk, .prec = prec, .w = values, .pack = need(k, kern_pack_bytes(k, n, kk, prec))};
+    kern_pack(k, &w);
+    return w;
+}
+
+static void layer(struct kern *k)
+{
+    static const int64_t ci[][2] = {{2048, 1408}, {512, 256}};
+    static const char *const names[] = {"f32", "bf16", "fp8"};
+    printf("layer: a mixture, %d of %d experts, 64 tokens each on average, with router, choice and combination, against its products over all rows at once\n", CHOSEN, EXPERTS);
+    for (int i = 0; i < 2; i++)
+        for (int prec = 0; prec < 3; prec++) {
+            struct mixture a = {.k = k, .t = 64 * EXPERTS / CHOSEN, .c = ci[i][0], .inner = ci[i][1]};
+            const int64_t rows = a.t * CHOSEN;
+            float *w = need(k, 2 * a.inner * a.c * 4);
+            for (int64_t j = 0; j < 2 * a.inner * a.c; j++)
+                w[j] = rng_f32(1, RNG_TEST, 0, 0, (uint64_t)j) - 0.5f;
+            a.router = random_weight(k, w, EXPERTS, a.c, KERN_F32);
+            for (int e = 0; e < EXPERTS; e++) {
+                a.gu[e] = random_weight(k, w, 2 * a.inner, a.c, (enum kern_prec)prec);
+                a.down[e] = random_weight(k, w, a.c, a.inner, (enum kern_prec)prec);
+            }
+            struct { float **p; int64_t n; } room[] = {{&a.x, a.t * a.c}, {&a.rows, rows * a.c}, {&a.guy, rows * 2 * a.inner}, {&a.act, rows * a.inner}, {&a.y, rows * a.c}, {&a.out, a.t * a.c},
+                                                       {&a.z, a.t * EXPERTS}, {&a.score, a.t * EXPERTS}, {&a.weight, rows}};
+            for (size_t j = 0; j < sizeof room / sizeof *room; j++)
+                *room[j].p = need(k, room[j].n * 4);
+            a.ids = need(k, rows * 4), a.row_of = need(k, rows * 4), a.token_of = need(k, rows * 4);
+            for (int64_t j = 0; j < a.t * a.c; j++)
+                a.x[j] = rng_f32(2, RNG_TEST, 0, 0, (uint64_t)j) - 0.5f;
+            run_mixture(&a);
+            struct side s[2] = {{"", run_dense, &a, 0}, {"", run_mixture, &a, 0}};
+            race(s, 2, 1.0);
+            printf("  %4lld, inner %4lld %-5s dense %6.1f GFLOP/s, layer %.2f of it\n", (long long)a.c, (long long)a.inner, names[prec], 6e-9 * (double)(rows * a.c * a.inner) / s[0].best,
+                   s[0].best / s[1].best);
+            for (int e = 0; e < EXPERTS; e++)
+                kern_free(k, a.gu[e].pack), kern_free(k, a.down[e].pack);
+            for (size_t j = 0; j < sizeof room / sizeof *room; j++)
+                kern_free(k, *room[j].p);
+            kern_free(k, a.router.pack), kern_free(k, w), kern_free(k, a.ids), kern_free(k, a.row_of), kern_free(k, a.token_of);
+        }
+}
+
 /* ---- decode ---------------------------------------------------------------------------------- */
 
 struct stream {
@@ -456,6 +549,8 @@ int main(int argc, char **argv)
         fp8(k);
     if (wanted(argc, argv, "experts"))
         experts(k);
+    if (wanted(argc, argv, "layer"))
+        layer(k);
     if (wanted(argc, argv, "decode"))
         decode(k);
     kern_close(k);

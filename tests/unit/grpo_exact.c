@@ -107,9 +107,10 @@ static void test_runs(void **state)
     (void)state;
     const char *env = getenv("HONE_EXACT_CASES");
     long n = env ? strtol(env, NULL, 10) : 24;
-    int64_t compared = 0;
+    int64_t compared = 0, prec[3] = {0}, form[2] = {0}, drafts = 0, isa = 0, threads = 0;
     for (long i = 0; i < n; i++) {
         struct setting s = random_setting((uint64_t)i + 1);
+        prec[s.how.prec]++, form[s.how.mla]++, drafts += s.draft > 0, isa += s.isa[0] != s.isa[1], threads += s.threads[0] != s.threads[1];
         struct kern *k[2] = {open_kern(s.isa[0]), open_kern(s.isa[1])};
         struct model *m[2] = {make_model(k[0], &s), make_model(k[1], &s)};
         for (uint64_t step = 0; step < STEPS; step++) {
@@ -134,7 +135,9 @@ static void test_runs(void **state)
         }
     }
     par_init(0);
-    printf("%ld runs, %lld tokens compared, 0 differ\n", n, (long long)compared);
+    printf("%ld runs (fp32 %lld, bf16 %lld, fp8 %lld; expanded %lld, absorbed %lld; drafts in %lld; rollout and trainer on two instruction sets %lld, with 1 and 2 threads %lld), "
+           "%lld tokens compared, 0 differ\n", n, (long long)prec[0], (long long)prec[1], (long long)prec[2], (long long)form[0], (long long)form[1], (long long)drafts, (long long)isa,
+           (long long)threads, (long long)compared);
     assert_true(compared > 100 * n);
 }
 
