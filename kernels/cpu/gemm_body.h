@@ -35,25 +35,39 @@ INLINE void ask(const struct at *t, const char **next, const int rows)
     }
 }
 
-INLINE void start(const struct at *t, vf s[TILE][NV], const int rows, const int nv)
+/* The loops over a tile are flat and told to unroll, so that the compiler sees early that the sums are registers: it would else pass them
+ * through memory before and after the walk. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define ALL_SUMS
+#else
+#define ALL_SUMS _Pragma("GCC unroll 24")
+#endif
+
+INLINE void start(const struct at *t, vf s[TILE * NV], const int rows, const int nv)
 {
-    for (int r = 0; r < rows; r++)
-        for (int v = 0; v < nv; v++)
-            s[r][v] = t->fresh ? v_set(0) : v_load(t->c + r * t->ldc + v * LANES);
+    if (t->fresh) {
+        ALL_SUMS for (int i = 0; i < rows * nv; i++)
+            s[i] = v_set(0);
+    } else {
+        ALL_SUMS for (int i = 0; i < rows * nv; i++)
+            s[i] = v_load(t->c + i / nv * t->ldc + i % nv * LANES);
+    }
 }
 
-INLINE void put(const struct at *t, vf s[TILE][NV], const int rows, const int nv)
+INLINE void put(const struct at *t, vf s[TILE * NV], const int rows, const int nv)
 {
-    for (int r = 0; r < rows; r++)
-        for (int v = 0; v < nv; v++) {
-            float *out = t->out + r * t->ldo + v * LANES;
-            t->stream ? v_stream(out, s[r][v]) : v_store(out, s[r][v]);
-        }
+    if (t->stream) {
+        ALL_SUMS for (int i = 0; i < rows * nv; i++)
+            v_stream(t->out + i / nv * t->ldo + i % nv * LANES, s[i]);
+    } else {
+        ALL_SUMS for (int i = 0; i < rows * nv; i++)
+            v_store(t->out + i / nv * t->ldo + i % nv * LANES, s[i]);
+    }
 }
 
 INLINE void tile_f32(const struct at *t, const int rows, const int nv)
 {
-    vf s[TILE][NV];
+    vf s[TILE * NV];
     const float *a = t->a, *b = t->b;
     const char *next = t->next ? t->next : (const char *)t->b;
     const int64_t rs = t->rs, ks = t->ks, ldb = t->ldb;
@@ -61,13 +75,10 @@ INLINE void tile_f32(const struct at *t, const int rows, const int nv)
     for (int64_t i = 0; i < t->n; i++, a += ks, b += ldb) {
         vf w[NV];
         ask(t, &next, rows);
-        for (int v = 0; v < nv; v++)
+        ALL_SUMS for (int v = 0; v < nv; v++)
             w[v] = v_load(b + v * LANES);
-        for (int r = 0; r < rows; r++) {
-            vf x = v_set(a[r * rs]);
-            for (int v = 0; v < nv; v++)
-                s[r][v] = v_fma(x, w[v], s[r][v]);
-        }
+        ALL_SUMS for (int j = 0; j < rows * nv; j++)
+            s[j] = v_fma(v_set(a[j / nv * rs]), w[j % nv], s[j]);
     }
     put(t, s, rows, nv);
 }
@@ -86,7 +97,7 @@ INLINE vf pair_fma(vf s, vi a, vi b)
 
 INLINE void tile_bf16(const struct at *t, const int rows, const int nv)
 {
-    vf s[TILE][NV];
+    vf s[TILE * NV];
     const uint32_t *a = t->a, *b = t->b;
     const char *next = t->next ? t->next : (const char *)t->b;
     const int64_t rs = t->rs, ks = t->ks, ldb = t->ldb;
@@ -94,13 +105,10 @@ INLINE void tile_bf16(const struct at *t, const int rows, const int nv)
     for (int64_t i = 0; i < t->n; i++, a += ks, b += ldb) {
         vi w[NV];
         ask(t, &next, rows);
-        for (int v = 0; v < nv; v++)
+        ALL_SUMS for (int v = 0; v < nv; v++)
             w[v] = i_load(b + v * LANES);
-        for (int r = 0; r < rows; r++) {
-            vi x = i_set(a[r * rs]);
-            for (int v = 0; v < nv; v++)
-                s[r][v] = pair_fma(s[r][v], x, w[v]);
-        }
+        ALL_SUMS for (int j = 0; j < rows * nv; j++)
+            s[j] = pair_fma(s[j], i_set(a[j / nv * rs]), w[j % nv]);
     }
     put(t, s, rows, nv);
 }
@@ -116,32 +124,29 @@ INLINE void tile_fp8(const struct at *t, const int rows, const int nv)
     const char *next = t->next ? t->next : (const char *)t->b;
     const int64_t rs = t->rs, ks = t->ks, ldb = t->ldb;
     for (int64_t first = 0, run = 0; first < t->n; first += KERN_RUN / 2, run++) {
-        vf s[TILE][NV];
+        vf s[TILE * NV];
         const int64_t n = t->n - first < KERN_RUN / 2 ? t->n - first : KERN_RUN / 2;
-        for (int r = 0; r < rows; r++)
-            for (int v = 0; v < nv; v++)
-                s[r][v] = v_set(0);
+        ALL_SUMS for (int j = 0; j < rows * nv; j++)
+            s[j] = v_set(0);
         for (int64_t i = 0; i < n; i++, a += ks, b += ldb) {
             vi w[NV];
             ask(t, &next, rows);
-            for (int v = 0; v < nv; v++)
+            ALL_SUMS for (int v = 0; v < nv; v++)
                 w[v] = i_load(b + v * LANES);
-            for (int r = 0; r < rows; r++) {
-                vi x = i_set(a[r * rs]);
-                for (int v = 0; v < nv; v++)
-                    s[r][v] = pair_fma(s[r][v], x, w[v]);
-            }
+            ALL_SUMS for (int j = 0; j < rows * nv; j++)
+                s[j] = pair_fma(s[j], i_set(a[j / nv * rs]), w[j % nv]);
         }
-        for (int r = 0; r < rows; r++) {
-            vf scale = v_set(t->sa[r * t->sa_m + run * t->sa_i]);
-            for (int v = 0; v < nv; v++)
-                s[r][v] = v_fma(s[r][v], v_mul(scale, v_load(t->sb + run * PANEL + v * LANES)), v_load(from + r * ldf + v * LANES));
+        ALL_SUMS for (int j = 0; j < rows * nv; j++) {
+            const int r = j / nv, v = j % nv;
+            const vf scale = v_mul(v_set(t->sa[r * t->sa_m + run * t->sa_i]), v_load(t->sb + run * PANEL + v * LANES));
+            s[j] = v_fma(s[j], scale, v_load(from + r * ldf + v * LANES));
         }
         if (first + n == t->n)
             put(t, s, rows, nv);
-        for (int r = 0; first + n < t->n && r < rows; r++)
-            for (int v = 0; v < nv; v++)
-                v_store(kept + r * PANEL + v * LANES, s[r][v]);
+        else {
+            ALL_SUMS for (int j = 0; j < rows * nv; j++)
+                v_store(kept + j / nv * PANEL + j % nv * LANES, s[j]);
+        }
         from = kept, ldf = PANEL;
     }
 }
