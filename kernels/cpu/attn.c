@@ -134,7 +134,7 @@ static void tile_block(const struct attn_job *j, const struct tile *t, const str
     while (r->valid[first] == 0)
         first++;
     first = first / TILE * TILE;
-    j->cpu->turn(r->kt, b.k, b.ldk, keys, a->dk);
+    j->cpu->turn(r->kt, b.k, b.ldk, keys, a->dk, 0);
     if (r->valid[first] == keys)
         block_rows(j, r, v, ldv, first, rows - first, keys);
     else

@@ -108,8 +108,8 @@ static void load_block(const struct bwd_job *j, const struct room *r, int64_t se
 {
     const struct kern_attn_bwd *a = j->a;
     struct kern_block b = kern_cpu_kv_block(&a->kv, seq, kv_head, block, a->d_k, a->d_v);
-    j->cpu->turn(r->kt, b.k, b.ldk, keys, a->d_k);
-    j->cpu->turn(r->vt, b.v, b.ldv, keys, a->d_v);
+    j->cpu->turn(r->kt, b.k, b.ldk, keys, a->d_k, 0);
+    j->cpu->turn(r->vt, b.v, b.ldv, keys, a->d_v, 0);
     copy_padded(r->k, b.k, b.ldk, keys, a->d_k);
 }
 

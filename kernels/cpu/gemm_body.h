@@ -463,7 +463,7 @@ static void fetch(const float *p, int64_t ld, int64_t rows, int64_t cols)
 
 #if defined(__AVX512F__)
 /* 16 x 16 in four rounds: 32-bit pairs, 64-bit pairs, then 128-bit quarters twice. */
-INLINE void turn16(float *dst, int64_t ldd, const float *src, int64_t ld, int64_t rows, int64_t cols)
+INLINE void turn16(float *dst, int64_t ldd, const float *src, int64_t ld, int64_t rows, int64_t cols, const int stream)
 {
     __m512 a[16], b[16];
     for (int r = 0; r < 16; r++)
@@ -492,22 +492,27 @@ INLINE void turn16(float *dst, int64_t ldd, const float *src, int64_t ld, int64_
     }
     for (int c = 0; c < 16; c++)
         if (c < cols)
-            v_store(dst + c * ldd, a[c]);
+            stream ? v_stream(dst + c * ldd, a[c]) : v_store(dst + c * ldd, a[c]);
 }
 #else
-INLINE void turn16(float *dst, int64_t ldd, const float *src, int64_t ld, int64_t rows, int64_t cols)
+INLINE void turn16(float *dst, int64_t ldd, const float *src, int64_t ld, int64_t rows, int64_t cols, const int stream)
 {
     for (int64_t c = 0; c < cols && c < LANES; c++)
         for (int64_t r = 0; r < LANES; r++)
             dst[c * ldd + r] = r < rows ? src[r * ld + c] : 0;
+    (void)stream;
 }
 #endif
 
-static void turn(float *dst, const float *src, int64_t ld, int64_t rows, int64_t cols)
+static void turn(float *dst, const float *src, int64_t ld, int64_t rows, int64_t cols, int stream)
 {
+    stream &= whole_lines(dst);
     for (int64_t r = 0; r < PANEL; r += LANES)
         for (int64_t c = 0; c < cols; c += LANES)
-            turn16(dst + c * PANEL + r, PANEL, src + r * ld + c, ld, rows - r, cols - c);
+            if (stream)
+                turn16(dst + c * PANEL + r, PANEL, src + r * ld + c, ld, rows - r, cols - c, 1);
+            else
+                turn16(dst + c * PANEL + r, PANEL, src + r * ld + c, ld, rows - r, cols - c, 0);
 }
 
 #endif

@@ -96,8 +96,9 @@ struct kern_cpu {
     void (*dequant_e4m3)(float *x, const uint8_t *codes, int64_t n, float s);
     void (*dequant_e5m6)(float *x, const uint8_t *codes, int64_t n, float s);
     float (*amax)(const float *x, int64_t n);
-    void (*turn)(float *dst, const float *src, int64_t ld, int64_t rows, int64_t cols); /* dst[cols][64] = src[rows][cols]^T, zero padded */
-    /* dst[item][TILE] = src[row][item];  dst[tile][item][TILE] = src[item][row], tiles ts words apart. stream: past the caches */
+    /* dst[cols][64] = src[rows][cols]^T, zero padded. stream, here and below: past the caches, where dst is whole lines */
+    void (*turn)(float *dst, const float *src, int64_t ld, int64_t rows, int64_t cols, int stream);
+    /* dst[item][TILE] = src[row][item];  dst[tile][item][TILE] = src[item][row], tiles ts words apart */
     void (*tile_rows)(uint32_t *dst, const uint32_t *const *src, int64_t rows, int64_t n, int stream);
     void (*tile_cols)(uint32_t *dst, int64_t ts, const uint32_t *src, int64_t ld, int64_t rows, int64_t n, int stream);
     void (*copy_rows)(float *dst, int64_t ld, const float *src, int64_t ld_src, int64_t rows, int64_t n, int stream);

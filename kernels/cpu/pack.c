@@ -39,6 +39,7 @@ struct pack_w {
     const struct kern_weight *w;
     const char *src;
     int64_t first, rows, item;
+    int stream;
 };
 
 /* A stretch of one row as floats. */
@@ -56,7 +57,10 @@ static const float *floats(const struct pack_w *p, int64_t row, int64_t at, int6
     return tmp;
 }
 
-enum { STEP = 64 }; /* items of a row that are turned at a time */
+enum {
+    STEP = 64,       /* items of a row that are turned at a time */
+    LARGE = 2 << 20, /* bytes of a weight that will not be in the caches when it is read */
+};
 
 /* One panel's rows [0, rows) x columns [at, at + n) into place; scale 0: no FP8. */
 static void pack_block(const struct pack_w *p, int64_t panel, int64_t rows, int64_t at, int64_t n, float scale)
@@ -64,6 +68,10 @@ static void pack_block(const struct pack_w *p, int64_t panel, int64_t rows, int6
     const int bf16 = p->w->prec != KERN_F32;
     uint32_t *out = (uint32_t *)p->w->pack + ((p->first / PANEL + panel) * items(p->w->k, bf16) + items(at, bf16)) * PANEL;
     float tmp[2 * STEP], q[2 * STEP], block[PANEL][STEP];
+    if (!bf16 && p->item == 4) {
+        p->cpu->turn((float *)(void *)out, floats(p, panel * PANEL, at, n, NULL), p->w->k, rows, n, p->stream);
+        return;
+    }
     for (int64_t r = 0; r < rows; r++) {
         const float *f = floats(p, panel * PANEL + r, at, n, tmp);
         if (scale != 0) {
@@ -75,7 +83,7 @@ static void pack_block(const struct pack_w *p, int64_t panel, int64_t rows, int6
         else
             memcpy(block[r], f, (size_t)n * sizeof *f);
     }
-    p->cpu->turn((float *)(void *)out, block[0], STEP, rows, items(n, bf16));
+    p->cpu->turn((float *)(void *)out, block[0], STEP, rows, items(n, bf16), p->stream);
 }
 
 static void pack_panels(void *ctx, int64_t begin, int64_t end, int worker)
@@ -86,6 +94,7 @@ static void pack_panels(void *ctx, int64_t begin, int64_t end, int worker)
     for (int64_t panel = begin; panel < end; panel++)
         for (int64_t at = 0; at < p->w->k; at += step)
             pack_block(p, panel, kern_min(PANEL, p->rows - panel * PANEL), at, kern_min(step, p->w->k - at), 0);
+    kern_cpu_streamed();
 }
 
 /* Blocks of KERN_RUN rows: two panels. */
@@ -107,11 +116,12 @@ static void pack_fp8_blocks(void *ctx, int64_t begin, int64_t end, int worker)
             for (int64_t r = 0; r < rows; r += PANEL)
                 pack_block(p, (b * KERN_RUN + r) / PANEL, kern_min(PANEL, rows - r), at, n, s);
         }
+    kern_cpu_streamed();
 }
 
 void kern_cpu_pack_rows(struct kern *k, const struct kern_weight *w, const void *src, int src_is_bf16, int64_t first, int64_t rows)
 {
-    struct pack_w p = {k->cpu, w, src, first, rows, src_is_bf16 ? 2 : 4};
+    struct pack_w p = {k->cpu, w, src, first, rows, src_is_bf16 ? 2 : 4, rows * w->k * 4 > LARGE};
     if (w->prec == KERN_FP8)
         par_for(kern_parts(rows, KERN_RUN), 1, pack_fp8_blocks, &p);
     else
