@@ -52,51 +52,94 @@ static int64_t room_of(struct room *r, char *base, int64_t dk, int64_t dv)
     return at;
 }
 
-static void copy_padded(float *out, const float *src, int64_t ld, int64_t rows, int64_t cols)
+static void copy_padded(const struct kern_cpu *cpu, float *out, const float *src, int64_t ld, int64_t rows, int64_t cols)
 {
     const int64_t wide = kern_up(cols, LANES);
-    for (int64_t r = 0; r < rows; r++) {
-        memcpy(out + r * wide, src + r * ld, (size_t)cols * sizeof *out);
+    cpu->copy_rows(out, wide, src, ld, rows, cols, 0);
+    for (int64_t r = 0; r < rows && cols < wide; r++)
         memset(out + r * wide + cols, 0, (size_t)(wide - cols) * sizeof *out);
+}
+
+/* Tiles of rows of a pair: all at once, or on the diagonal, where rows see different numbers of keys, one at a time, so that little is
+ * computed only to be masked. */
+struct pair {
+    const struct room *r;
+    int64_t head, row0, rows, block, keys; /* row0: of q and dout */
+    int diagonal;
+};
+
+static int64_t step_of(const struct pair *p, int64_t all)
+{
+    return p->diagonal ? TILE : all;
+}
+
+/* s = q k^T, dp = dout v^T */
+static void pair_scores(const struct bwd_job *j, const struct pair *p)
+{
+    const struct kern_attn_bwd *a = j->a;
+    const struct room *r = p->r;
+    const int64_t step = step_of(p, p->rows), dkp = kern_up(a->d_k, LANES), dvp = kern_up(a->d_v, LANES);
+    for (int64_t i = 0; i < p->rows; i += step) {
+        const int64_t n = kern_min(step, p->rows - i), lanes = p->diagonal ? kern_up(kern_min(i + n, p->keys), LANES) : KERN_PAGE;
+        struct strip s = {.c = r->s + i * KERN_PAGE, .ldc = KERN_PAGE, .a = r->q + i * dkp, .rs = dkp, .ks = 1, .ts = TILE * dkp, .b = r->kt, .ldb = KERN_PAGE,
+                          .n = a->d_k, .rows = n, .lanes = lanes, .fresh = 1};
+        j->cpu->strip_f32(&s);
+        s.c = r->ds + i * KERN_PAGE, s.a = r->dout + i * dvp, s.rs = dvp, s.ts = TILE * dvp, s.b = r->vt, s.n = a->d_v;
+        j->cpu->strip_f32(&s);
     }
+}
+
+/* dv += p^T dout, dk += ds^T q; a tile of keys is seen by the queries from its own on. */
+static void pair_keys(const struct bwd_job *j, const struct pair *p)
+{
+    const struct room *r = p->r;
+    const int64_t step = step_of(p, p->keys), dkp = kern_up(j->a->d_k, LANES), dvp = kern_up(j->a->d_v, LANES);
+    for (int64_t i = 0; i < p->keys; i += step) {
+        const int64_t from = p->diagonal ? i : 0, at = from * KERN_PAGE + i;
+        struct strip s = {.c = r->dv + i * dvp, .ldc = dvp, .a = r->s + at, .rs = 1, .ks = KERN_PAGE, .ts = TILE, .b = r->dout + from * dvp, .ldb = dvp,
+                          .n = p->rows - from, .rows = kern_min(step, p->keys - i), .lanes = dvp};
+        j->cpu->strip_f32(&s);
+        s.c = r->dk + i * dkp, s.ldc = dkp, s.a = r->ds + at, s.b = r->q + from * dkp, s.ldb = dkp, s.lanes = dkp;
+        j->cpu->strip_f32(&s);
+    }
+}
+
+/* dq += ds k, in place where rows are whole vectors. */
+static void pair_queries(const struct bwd_job *j, const struct pair *p)
+{
+    const struct kern_attn_bwd *a = j->a;
+    const struct room *r = p->r;
+    const int64_t step = step_of(p, p->rows), dk = a->d_k, dkp = kern_up(dk, LANES), ld = dk == dkp ? a->ldq : dkp;
+    float *dq = a->dq + p->row0 * a->ldq + p->head * dk, *out = dk == dkp ? dq : r->dq;
+    if (out != dq && p->block > 0)
+        copy_padded(j->cpu, out, dq, a->ldq, p->rows, dk);
+    for (int64_t i = 0; i < p->rows; i += step) {
+        const int64_t n = kern_min(step, p->rows - i);
+        j->cpu->strip_f32(&(struct strip){.c = out + i * ld, .ldc = ld, .a = r->ds + i * KERN_PAGE, .rs = KERN_PAGE, .ks = 1, .ts = TILE * KERN_PAGE, .b = r->k, .ldb = dkp,
+                                          .n = p->diagonal ? kern_min(i + n, p->keys) : p->keys, .rows = n, .lanes = dkp, .fresh = p->block == 0});
+    }
+    for (int64_t i = 0; i < p->rows && out != dq; i++)
+        memcpy(dq + i * a->ldq, out + i * dkp, (size_t)dk * sizeof *dq);
 }
 
 /* Adds the products of `rows` queries (from token t0 of the sequence) of one query head with the block of keys in r. */
 static void pair(const struct bwd_job *j, const struct room *r, int64_t seq, int64_t head, int64_t t0, int64_t rows, int64_t block, int64_t keys)
 {
     const struct kern_attn_bwd *a = j->a;
-    const int64_t dk = a->d_k, dv = a->d_v, dkp = kern_up(dk, LANES), dvp = kern_up(dv, LANES), row0 = a->cu_q[seq] + t0;
-    copy_padded(r->q, a->q + row0 * a->ldq + head * dk, a->ldq, rows, dk);
-    copy_padded(r->dout, a->dout + row0 * a->ldo + head * dv, a->ldo, rows, dv);
+    const struct pair p = {.r = r, .head = head, .row0 = a->cu_q[seq] + t0, .rows = rows, .block = block, .keys = keys, .diagonal = t0 == block * KERN_PAGE};
+    copy_padded(j->cpu, r->q, a->q + p.row0 * a->ldq + head * a->d_k, a->ldq, rows, a->d_k);
+    copy_padded(j->cpu, r->dout, a->dout + p.row0 * a->ldo + head * a->d_v, a->ldo, rows, a->d_v);
     for (int64_t i = 0; i < rows; i++) {
-        r->lse[i] = a->lse[(row0 + i) * a->hq + head];
-        r->delta[i] = j->delta[(row0 + i) * a->hq + head];
+        r->lse[i] = a->lse[(p.row0 + i) * a->hq + head];
+        r->delta[i] = j->delta[(p.row0 + i) * a->hq + head];
         r->valid[i] = (int32_t)kern_min(KERN_PAGE, kern_max(0, t0 + i + 1 - block * KERN_PAGE));
     }
-    memset(r->s, 0, (size_t)(rows * KERN_PAGE) * sizeof *r->s);
-    memset(r->ds, 0, (size_t)(rows * KERN_PAGE) * sizeof *r->ds);
-    j->cpu->strip_f32(&(struct strip){.c = r->s, .ldc = KERN_PAGE, .a = r->q, .rs = dkp, .ks = 1, .ts = TILE * dkp, .b = r->kt,
-                                      .ldb = KERN_PAGE, .n = dk, .rows = rows, .lanes = KERN_PAGE});
-    j->cpu->strip_f32(&(struct strip){.c = r->ds, .ldc = KERN_PAGE, .a = r->dout, .rs = dvp, .ks = 1, .ts = TILE * dvp, .b = r->vt,
-                                      .ldb = KERN_PAGE, .n = dv, .rows = rows, .lanes = KERN_PAGE});
+    pair_scores(j, &p);
     j->cpu->attn_ds(&(struct attn_ds){.s = r->s, .dp = r->ds, .lse = r->lse, .delta = r->delta, .valid = r->valid, .rows = rows, .scale = a->scale});
-    if (j->parts & DKV) {
-        j->cpu->strip_f32(&(struct strip){.c = r->dv, .ldc = dvp, .a = r->s, .rs = 1, .ks = KERN_PAGE, .ts = TILE, .b = r->dout,
-                                          .ldb = dvp, .n = rows, .rows = keys, .lanes = dvp});
-        j->cpu->strip_f32(&(struct strip){.c = r->dk, .ldc = dkp, .a = r->ds, .rs = 1, .ks = KERN_PAGE, .ts = TILE, .b = r->q,
-                                          .ldb = dkp, .n = rows, .rows = keys, .lanes = dkp});
-    }
-    if (j->parts & DQ) {
-        float *dq = a->dq + row0 * a->ldq + head * dk;
-        if (block == 0)
-            memset(r->dq, 0, (size_t)(rows * dkp) * sizeof *r->dq);
-        else
-            copy_padded(r->dq, dq, a->ldq, rows, dk);
-        j->cpu->strip_f32(&(struct strip){.c = r->dq, .ldc = dkp, .a = r->ds, .rs = KERN_PAGE, .ks = 1, .ts = TILE * KERN_PAGE, .b = r->k,
-                                          .ldb = dkp, .n = keys, .rows = rows, .lanes = dkp});
-        for (int64_t i = 0; i < rows; i++)
-            memcpy(dq + i * a->ldq, r->dq + i * dkp, (size_t)dk * sizeof *dq);
-    }
+    if (j->parts & DKV)
+        pair_keys(j, &p);
+    if (j->parts & DQ)
+        pair_queries(j, &p);
 }
 
 static int64_t length(const struct kern_attn_bwd *a, int64_t seq)
@@ -110,7 +153,7 @@ static void load_block(const struct bwd_job *j, const struct room *r, int64_t se
     struct kern_block b = kern_cpu_kv_block(&a->kv, seq, kv_head, block, a->d_k, a->d_v);
     j->cpu->turn(r->kt, b.k, b.ldk, keys, a->d_k, 0);
     j->cpu->turn(r->vt, b.v, b.ldv, keys, a->d_v, 0);
-    copy_padded(r->k, b.k, b.ldk, keys, a->d_k);
+    copy_padded(j->cpu, r->k, b.k, b.ldk, keys, a->d_k);
 }
 
 /* One block of keys against every query that sees it. */
@@ -125,10 +168,11 @@ static void key_block(const struct bwd_job *j, const struct room *r, int64_t seq
     for (int64_t g = 0; g < group; g++)
         for (int64_t t = block * KERN_PAGE; t < n; t += ROWS)
             pair(j, r, seq, kv_head * group + g, t, kern_min(ROWS, n - t), block, keys);
-    for (int64_t i = 0; i < keys; i++) {
-        memcpy(a->dk + (row + i) * a->kv.ldk + kv_head * a->kv.head_stride_k, r->dk + i * dkp, (size_t)a->d_k * sizeof *a->dk);
-        memcpy(a->dv + (row + i) * a->kv.ldv + kv_head * a->kv.head_stride_v, r->dv + i * dvp, (size_t)a->d_v * sizeof *a->dv);
-    }
+    const struct kern_kv *kv = &a->kv;
+    const int stream = par_threads() > 1; /* other threads read them next */
+    j->cpu->copy_rows(a->dk + row * kv->ldk + kv_head * kv->head_stride_k, kv->ldk, r->dk, dkp, keys, a->d_k, stream);
+    j->cpu->copy_rows(a->dv + row * kv->ldv + kv_head * kv->head_stride_v, kv->ldv, r->dv, dvp, keys, a->d_v, stream);
+    kern_cpu_streamed();
 }
 
 /* Jobs of whole heads, of key blocks, of query tiles: job number -> place, sequences in order. */
