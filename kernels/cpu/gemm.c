@@ -105,6 +105,12 @@ static int rounds(const struct gemm *g)
     return g->prec == KERN_BF16;
 }
 
+/* Length of a row of a before it is rounded. */
+static int64_t words_of_a(const struct gemm *g)
+{
+    return items(g->k, narrow(g) && !rounds(g));
+}
+
 /* Rows whose results a job has at a time. */
 static int64_t row_block(const struct piece *p)
 {
@@ -180,9 +186,25 @@ static void lane_scales(const struct gemm *g, int64_t panel, int64_t first, int6
 /* A block of one panel's results. */
 struct place {
     int64_t panel, row, rows;
+    const uint32_t *b;    /* the panel, packed; NULL: packed on the way */
+    const void *then;     /* what is read next, or NULL: a packed panel, or (then_ld) the rows of b that will be the next panel */
+    int64_t then_ld;
     int fresh;  /* the chain starts from +0 */
     int direct; /* it starts from c, or fresh, and ends there: without the copies of load_c and store_c */
 };
+
+/* What strip s, over items [i, i + n), asks for: rows of the next panel's source, or the next block of the reduction, this panel's or the next one's. */
+static void ask_next(const struct gemm *g, const struct place *at, int64_t i, int64_t n, struct strip *s)
+{
+    const int64_t len = items(g->k, narrow(g)), each = rounds(g) ? 2 : 1;
+    if (at->then && at->then_ld) {
+        s->next = (const float *)at->then + each * i * at->then_ld, s->next_ld = at->then_ld, s->next_rows = kern_min(each * n, (rounds(g) ? g->k : len) - each * i);
+        return;
+    }
+    s->next = i + n < len ? at->b : at->then;
+    if (s->next)
+        s->next = (const uint32_t *)s->next + (i + n) % len * PANEL, s->next_bytes = kern_min(n, len - (i + n) % len) * PANEL * 4;
+}
 
 /* The sums of a place += a b over items [i, i + n) of the reduction; b: those items of the panel. */
 static void multiply(const struct batch *t, const struct piece *p, const struct room *room, const uint32_t *b, const struct place *at, int64_t i, int64_t n)
@@ -191,8 +213,7 @@ static void multiply(const struct batch *t, const struct piece *p, const struct 
     const int64_t len = items(g->k, narrow(g)), run = i / (KERN_RUN / 2);
     struct strip s = {.c = room->c, .a = p->a + at->row * len + i * TILE, .b = b, .ldc = PANEL, .rs = 1, .ks = TILE, .ts = TILE * len, .ldb = PANEL,
                       .n = n, .rows = at->rows, .lanes = PANEL, .fresh = at->fresh && i == 0};
-    if (p->b && i + n < len)
-        s.next = b + n * PANEL, s.next_bytes = kern_min(n, len - i - n) * PANEL * 4;
+    ask_next(g, at, i, n, &s);
     if (at->direct) {
         float *c = g->c + at->row * g->ldc + at->panel * PANEL;
         if (i == 0 && g->accumulate)
@@ -219,9 +240,9 @@ static void run_place(const struct batch *t, const struct piece *p, const struct
         load_c(t, g, at.row, at.rows, at.panel, room->c);
     for (int64_t i = 0; i < len; i += kc) {
         int64_t n = kern_min(kc, len - i);
-        if (!p->b)
+        if (!at.b)
             pack_b(t->cpu, g, at.panel, i, n, room->b, 0);
-        multiply(t, p, room, p->b ? p->b + (at.panel * len + i) * PANEL : room->b, &at, i, n);
+        multiply(t, p, room, at.b ? at.b + i * PANEL : room->b, &at, i, n);
     }
     if (!at.direct)
         store_c(t, g, at.row, at.rows, at.panel, room->c);
@@ -249,13 +270,13 @@ static void gemm_jobs(void *ctx, int64_t begin, int64_t end, int worker)
     for (int64_t job = begin; job < end; job++) {
         const struct piece *p = find(t, job, offsetof(struct piece, job0));
         const struct gemm *g = &p->g;
-        const int64_t across = kern_parts(kern_parts(g->n, PANEL), p->panels), at = job - p->job0;
+        const int64_t len = items(g->k, narrow(g)), across = kern_parts(kern_parts(g->n, PANEL), p->panels), at = job - p->job0;
         const int64_t first = at % across * p->panels, last = kern_min(first + p->panels, kern_parts(g->n, PANEL));
         int64_t row = at / across * p->rows, stop = kern_min(row + p->rows, g->m), rows;
         for (; row < stop; row += rows) {
             rows = kern_min(row_block(p), stop - row);
             for (int64_t panel = first; panel < last; panel++)
-                run_place(t, p, &room, (struct place){.panel = panel, .row = row, .rows = rows});
+                run_place(t, p, &room, (struct place){.panel = panel, .row = row, .rows = rows, .b = p->b ? p->b + panel * len * PANEL : NULL});
         }
     }
     kern_cpu_streamed();
@@ -272,34 +293,40 @@ static void pack_tiles(void *ctx, int64_t begin, int64_t end, int worker)
         int64_t first = (begin - p->tile0) * TILE, tiles = kern_min(end - begin, kern_parts(g->m - first, TILE));
         kern_cpu_pack_a(&(struct pack_a){
             .cpu = t->cpu, .out = (uint32_t *)(uintptr_t)p->a + first * items(g->k, narrow(g)), .a = g->a + first * g->a_m,
-            .rows = kern_min(tiles * TILE, g->m - first), .k = items(g->k, narrow(g) && !rounds(g)), .a_m = g->a_m, .bf16 = rounds(g), .stream = t->stream,
+            .rows = kern_min(tiles * TILE, g->m - first), .k = words_of_a(g), .a_m = g->a_m, .bf16 = rounds(g), .stream = t->stream,
         });
         begin += tiles;
     }
     kern_cpu_streamed();
 }
 
-/* Rows that are contiguous across the reduction: a(., i) is a run of memory; PACK_ITEMS of them into all tiles. */
+/* Items [i, i + n) of the reduction, n <= PACK_ITEMS, of rows that are contiguous across it: a(., i) is a run of memory. */
+static void pack_some_items(const struct batch *t, const struct piece *p, int64_t i, int64_t n, int stream)
+{
+    const struct gemm *g = &p->g;
+    const int64_t len = items(g->k, narrow(g)), lda = g->a_i;
+    uint32_t tmp[PACK_ITEMS][GROUP];
+    for (int64_t first = 0; first < g->m; first += GROUP) {
+        const int64_t rows = kern_min(GROUP, g->m - first);
+        const float *src = g->a + (rounds(g) ? 2 * i : i) * lda + first;
+        uint32_t *out = (uint32_t *)(uintptr_t)p->a + first * len + i * TILE;
+        for (int64_t j = 0; rounds(g) && j < n; j++)
+            t->cpu->zip_pairs(tmp[j], src + 2 * j * lda, 2 * (i + j) + 1 < g->k ? src + (2 * j + 1) * lda : NULL, rows);
+        if (rounds(g))
+            t->cpu->tile_cols(out, TILE * len, tmp[0], GROUP, rows, n, stream);
+        else
+            t->cpu->tile_cols(out, TILE * len, (const uint32_t *)(const void *)src, lda, rows, n, stream);
+    }
+}
+
 static void pack_items(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const struct batch *t = ctx;
-    uint32_t tmp[PACK_ITEMS][GROUP];
     (void)worker;
     for (int64_t job = begin; job < end; job++) {
         const struct piece *p = find(t, job, offsetof(struct piece, tile0));
-        const struct gemm *g = &p->g;
-        const int64_t len = items(g->k, narrow(g)), i = (job - p->tile0) * PACK_ITEMS, n = kern_min(PACK_ITEMS, len - i);
-        for (int64_t first = 0; first < g->m; first += GROUP) {
-            const int64_t rows = kern_min(GROUP, g->m - first), lda = g->a_i;
-            const float *src = g->a + (rounds(g) ? 2 * i : i) * lda + first;
-            uint32_t *out = (uint32_t *)(uintptr_t)p->a + first * len + i * TILE;
-            for (int64_t j = 0; rounds(g) && j < n; j++)
-                t->cpu->zip_pairs(tmp[j], src + 2 * j * lda, 2 * (i + j) + 1 < g->k ? src + (2 * j + 1) * lda : NULL, rows);
-            if (rounds(g))
-                t->cpu->tile_cols(out, TILE * len, tmp[0], GROUP, rows, n, t->stream);
-            else
-                t->cpu->tile_cols(out, TILE * len, (const uint32_t *)(const void *)src, lda, rows, n, t->stream);
-        }
+        const int64_t i = (job - p->tile0) * PACK_ITEMS;
+        pack_some_items(t, p, i, kern_min(PACK_ITEMS, items(p->g.k, narrow(&p->g)) - i), t->stream);
     }
     kern_cpu_streamed();
 }
@@ -357,24 +384,90 @@ static int64_t words_of_b(const struct gemm *g)
     return g->panels || g->m <= FEW || words > B_BYTES / 4 ? 0 : words;
 }
 
-/* Rows [first, first + rows) of a product as the batch's next piece. */
-static struct piece *add_piece(struct batch *t, const struct gemm *g, int64_t first, int64_t rows)
+/* Rows [first, first + rows) of a product. */
+static struct piece piece_of(const struct gemm *g, int64_t first, int64_t rows)
 {
-    struct piece *p = &t->piece[t->n++];
-    *p = (struct piece){.g = *g};
-    p->g.m = rows;
-    p->g.a += first * g->a_m;
-    p->g.c += first * g->ldc;
-    p->g.residual = g->residual ? g->residual + first * g->ldc : NULL;
-    p->g.sa = g->sa ? g->sa + first * g->sa_m : NULL;
-    p->b = g->panels;
+    struct piece p = {.g = *g, .b = g->panels};
+    p.g.m = rows;
+    p.g.a += first * g->a_m;
+    p.g.c += first * g->ldc;
+    p.g.residual = g->residual ? g->residual + first * g->ldc : NULL;
+    p.g.sa = g->sa ? g->sa + first * g->sa_m : NULL;
     return p;
+}
+
+/* ---- one product of many rows ----------------------------------------------------------------- *
+ * Every thread has its rows, packs them for itself, and walks all panels of b, packing each for itself where b is not packed already. What is
+ * packed twice is repaid: nothing but the results passes from one thread to another. */
+
+struct own {
+    struct batch t;
+    const struct gemm *g;
+    uint32_t *a, *b;  /* one piece of each per thread */
+    int64_t share;    /* rows per job, whole tiles */
+};
+
+enum { OWN_ROWS = 4 * MB, OWN_BYTES = 8 << 20 /* of a thread's packed rows; of a c that is added to */ };
+
+static void own_panels(const struct own *o, const struct piece *p, int worker)
+{
+    const struct gemm *g = &p->g;
+    const struct room room = room_at(o->t.work, worker);
+    const int64_t len = items(g->k, narrow(g)), panels = kern_parts(g->n, PANEL);
+    for (int64_t panel = 0; panel < panels; panel++) {
+        struct place at = {.panel = panel, .b = (const uint32_t *)g->panels + panel * len * PANEL};
+        const void *then = at.b + len * PANEL;
+        if (!g->panels) {
+            uint32_t *own = o->b + worker * len * PANEL;
+            pack_b(o->t.cpu, g, panel, 0, len, own, 0);
+            at.b = own, at.then_ld = g->ldb;
+            then = g->turned ? NULL : g->b + (panel + 1) * PANEL;
+        }
+        for (at.row = 0; at.row < g->m; at.row += at.rows) {
+            at.rows = kern_min(MB, g->m - at.row);
+            at.then = at.row + at.rows == g->m && panel + 1 < panels ? then : NULL;
+            run_place(&o->t, p, &room, at);
+        }
+    }
+}
+
+static void own_rows(void *ctx, int64_t begin, int64_t end, int worker)
+{
+    const struct own *o = ctx;
+    for (int64_t job = begin; job < end; job++) {
+        struct piece p = piece_of(o->g, job * o->share, kern_min(o->share, o->g->m - job * o->share));
+        const int64_t len = items(p.g.k, narrow(&p.g));
+        uint32_t *a = o->a + worker * o->share * len;
+        p.a = a;
+        if (p.g.a_i == 1)
+            kern_cpu_pack_a(&(struct pack_a){.cpu = o->t.cpu, .out = a, .a = p.g.a, .rows = p.g.m, .k = words_of_a(&p.g), .a_m = p.g.a_m, .bf16 = rounds(&p.g)});
+        else
+            for (int64_t i = 0; i < len; i += PACK_ITEMS)
+                pack_some_items(&o->t, &p, i, kern_min(PACK_ITEMS, len - i), 0);
+        own_panels(o, &p, worker);
+    }
+    kern_cpu_streamed();
+}
+
+/* 0: not worth it */
+static int run_own(struct kern *k, const struct gemm *g)
+{
+    const int64_t threads = par_threads(), len = items(g->k, narrow(g)), share = kern_up(kern_parts(g->m, threads), TILE);
+    if (g->m < threads * OWN_ROWS || len == 0 || share * len * 4 > OWN_BYTES || (g->accumulate && g->m * g->n * 4 > OWN_BYTES) || (!g->panels && len * PANEL * 4 > OWN_BYTES / 8))
+        return 0;
+    struct own o = {.t = {.cpu = k->cpu, .stream = threads > 1, .work = kern_scratch(k, SLOT_WORK, threads * ROOM)}, .g = g, .share = share};
+    o.a = kern_scratch(k, SLOT_A, kern_max(threads * share * len * 4, A_BYTES));
+    o.b = g->panels ? NULL : kern_scratch(k, SLOT_B, threads * len * PANEL * 4);
+    par_for(kern_parts(g->m, share), 1, own_rows, &o);
+    return 1;
 }
 
 void kern_cpu_gemms(struct kern *k, const struct gemm *g, int64_t n)
 {
     struct batch t = {.cpu = k->cpu, .stream = par_threads() > 1, .piece = kern_scratch(k, SLOT_PIECES, n * (int64_t)sizeof *t.piece)};
     int64_t used = 0, used_b = 0, all_b = 0; /* words */
+    if (n == 1 && run_own(k, g))
+        return;
     for (int64_t i = 0; i < n; i++)
         all_b += words_of_b(&g[i]);
     uint32_t *a = kern_scratch(k, SLOT_A, A_BYTES), *b = kern_scratch(k, SLOT_B, kern_min(all_b * 4, B_BYTES)), *b_here = NULL;
@@ -393,7 +486,8 @@ void kern_cpu_gemms(struct kern *k, const struct gemm *g, int64_t n)
                 used_b = 0;
             if (words > A_BYTES / 4)
                 a = kern_scratch(k, SLOT_A, words * 4);
-            struct piece *p = add_piece(&t, &g[i], first, rows);
+            struct piece *p = &t.piece[t.n++];
+            *p = piece_of(&g[i], first, rows);
             p->a = a + used;
             used += words;
             if (!words_b)

@@ -23,7 +23,8 @@ struct at {
     int fresh, stream;
     const float *sa, *sb;
     int64_t sa_m, sa_i;
-    const char *next; /* asked for on the way, a line per step; NULL: nothing */
+    const char *next; /* asked for on the way, a line per step, lines next_step bytes apart; NULL: nothing */
+    int64_t next_step;
 };
 
 /* Tiles of one or two rows wait for memory alone: asking costs them more than it gives. */
@@ -31,7 +32,7 @@ INLINE void ask(const struct at *t, const char **next, const int rows)
 {
     if (rows > 2) {
         __builtin_prefetch(*next, 0, 2);
-        *next += t->next ? 64 : 0;
+        *next += t->next_step;
     }
 }
 
@@ -179,6 +180,16 @@ INLINE void ask_sums(const struct strip *s, int64_t row, int64_t lane, int64_t n
             __builtin_prefetch(s->c + r * s->ldc + lane + v * LANES, 1, 3);
 }
 
+/* What tile number i asks for: a run of lines, or one of the columns of lines of some rows. */
+INLINE void share_of_next(const struct strip *s, int64_t i, struct at *t)
+{
+    const char *next = s->next;
+    if (next && s->next_ld && i / NV * s->n < s->next_rows)
+        t->next = next + (i / NV * s->n * s->next_ld + i % NV * LANES) * 4, t->next_step = s->next_ld * 4;
+    else if (next && i * s->n * 64 < s->next_bytes)
+        t->next = next + i * s->n * 64, t->next_step = 64;
+}
+
 INLINE void strip_run(const struct strip *s, tile_fn *const fn[NV][TILE])
 {
     float *out = s->out ? s->out : s->c;
@@ -190,9 +201,9 @@ INLINE void strip_run(const struct strip *s, tile_fn *const fn[NV][TILE])
             struct at t = {
                 .c = s->c + r * s->ldc + lane, .out = out + r * ldo + lane, .ldo = ldo, .stream = s->stream, .a = (const float *)s->a + r / TILE * s->ts, .b = (const float *)s->b + lane,
                 .ldc = s->ldc, .rs = s->rs, .ks = s->ks, .ldb = s->ldb, .n = s->n, .fresh = s->fresh,
-                .next = s->next && r / TILE * s->n * 64 < s->next_bytes ? (const char *)s->next + r / TILE * s->n * 64 : NULL,
                 .sa = s->sa ? s->sa + r * s->sa_m : NULL, .sb = s->sb ? s->sb + lane : NULL, .sa_m = s->sa_m, .sa_i = s->sa_i,
             };
+            share_of_next(s, r / TILE, &t);
             ask_sums(s, r + TILE, lane, nv);
             fn[nv < NV ? nv - 1 : NV - 1][rows < TILE ? rows - 1 : TILE - 1](&t);
         }

@@ -22,8 +22,8 @@ struct strip {
     int64_t ldc, rs, ks, ts, ldb, n, rows, lanes; /* lanes: a multiple of 16 */
     int fresh, stream; /* stream: results go past the caches; whole lines of 64 bytes */
     int64_t ldo;
-    const void *next; /* memory that is used afterwards: fetched meanwhile, or NULL */
-    int64_t next_bytes;
+    const void *next; /* memory that is used afterwards: fetched meanwhile, or NULL. next_bytes in a row, or (next_ld) so many rows of a panel's width */
+    int64_t next_bytes, next_ld, next_rows; /* next_ld in floats */
     /* strip_fp8: runs of KERN_RUN / 2 pairs, counted from i = 0, are summed apart and join as fma(sum, sa[r * sa_m + run * sa_i] *
      * sb[run * PANEL + lane], c); denormals are flushed there too */
     const float *sa, *sb;
