@@ -168,8 +168,8 @@ static void tile_run(const struct attn_job *j, const struct tile *t, const struc
     const int64_t row0 = a->cu_q[t->seq] + t->first, nq = a->cu_q[t->seq + 1] - a->cu_q[t->seq];
     const int64_t see0 = a->kv_len[t->seq] - nq + t->first + 1; /* keys that the tile's first token sees */
     const int64_t head0 = t->kv_head * group + t->first_head;
+    j->cpu->copy_rows(r->q, t->heads * a->dk, a->q + row0 * a->ldq + head0 * a->dk, a->ldq, t->tokens, t->heads * a->dk, 0); /* heads lie side by side */
     for (int64_t i = 0; i < rows; i++) {
-        memcpy(r->q + i * a->dk, a->q + (row0 + i / t->heads) * a->ldq + (head0 + i % t->heads) * a->dk, (size_t)a->dk * sizeof *r->q);
         r->m[i] = -INFINITY;
         r->l[i] = 0;
     }
@@ -183,9 +183,7 @@ static void tile_run(const struct attn_job *j, const struct tile *t, const struc
     }
     for (int64_t i = 0; i < rows; i++) {
         int64_t token = row0 + i / t->heads, head = head0 + i % t->heads;
-        float *o = a->o + token * a->ldo + head * a->dv, inv = 1.f / r->l[i];
-        for (int64_t d = 0; d < a->dv; d++)
-            o[d] = r->o[i * dvp + d] * inv;
+        j->cpu->times(a->o + token * a->ldo + head * a->dv, r->o + i * dvp, 1.f / r->l[i], a->dv);
         if (a->lse)
             a->lse[token * a->hq + head] = r->m[i] + kern_logf(r->l[i]);
     }

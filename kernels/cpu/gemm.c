@@ -147,18 +147,14 @@ static void load_c(const struct batch *t, const struct gemm *g, int64_t row, int
 }
 
 /* Bias, then residual onto finished sums. */
-static void add_extras(const struct gemm *g, int64_t row, int64_t rows, int64_t panel, float *buf)
+static void add_extras(const struct kern_cpu *cpu, const struct gemm *g, int64_t row, int64_t rows, int64_t panel, float *buf)
 {
     const int64_t lanes = kern_min(PANEL, g->n - panel * PANEL);
-    const float *bias = g->bias ? g->bias + panel * PANEL : NULL;
     for (int64_t r = 0; r < rows; r++, buf += PANEL) {
-        const float *res = g->residual ? g->residual + (row + r) * g->ldc + panel * PANEL : NULL;
-        if (bias && res)
-            for (int64_t l = 0; l < lanes; l++)
-                buf[l] = buf[l] + bias[l] + res[l];
-        else
-            for (int64_t l = 0; l < lanes; l++)
-                buf[l] += bias ? bias[l] : res[l];
+        if (g->bias)
+            cpu->add(buf, buf, g->bias + panel * PANEL, lanes);
+        if (g->residual)
+            cpu->add(buf, buf, g->residual + (row + r) * g->ldc + panel * PANEL, lanes);
     }
 }
 
@@ -167,7 +163,7 @@ static void store_c(const struct batch *t, const struct gemm *g, int64_t row, in
     int64_t lanes = kern_min(PANEL, g->n - panel * PANEL);
     float *c = g->c + row * g->ldc + panel * PANEL;
     if (g->bias || g->residual)
-        add_extras(g, row, rows, panel, buf);
+        add_extras(t->cpu, g, row, rows, panel, buf);
     /* what is accumulated has been loaded by this thread */
     t->cpu->copy_rows(c, g->ldc, buf, PANEL, rows, lanes, t->stream && !g->accumulate);
 }

@@ -246,14 +246,13 @@ static void dz_tiles(void *ctx, int64_t begin, int64_t end, int worker)
     for (int64_t job = begin; job < end; job++) {
         const int64_t row = job % tiles * HEAD_ROWS, n = kern_min(HEAD_ROWS, j->rows.n - row), block = j->block + job / tiles, first = block * VOCAB;
         float *dz = j->dz + row * SPAN + (first - j->block * VOCAB);
-        if (j->kept)
-            j->cpu->copy_rows(dz, SPAN, j->kept + row * j->kept_ld + first, j->kept_ld, n, VOCAB, 0);
-        else
+        const float *z = j->kept ? j->kept + row * j->kept_ld + first : dz;
+        if (!j->kept)
             head_logits(j, row, n, block, dz, SPAN);
-        for (int64_t r = row; r < row + n; r++, dz += SPAN) {
+        for (int64_t r = row; r < row + n; r++, dz += SPAN, z += j->kept ? j->kept_ld : SPAN) {
             int64_t t = j->rows.index[r];
             j->cpu->vocab_dz(&(struct vocab_dz){
-                .y = dz, .n = kern_min(VOCAB, j->w->n - first), .target = j->target[t] - first, .lse = j->lse[t],
+                .dz = dz, .y = z, .n = kern_min(VOCAB, j->w->n - first), .target = j->target[t] - first, .lse = j->lse[t],
                 .entropy = j->ge ? j->entropy[t] : 0, .g = j->g ? j->g[t] : 0, .ge = j->ge ? j->ge[t] : 0, .inv_t = j->inv_t,
             });
         }

@@ -57,9 +57,10 @@ struct attn_ds {
 struct vocab_stat {
     float m, l, ez;
 };
-/* dz = g (1[v = target] - p) - ge p (log p - mean log p), times inv_t, in place of the logits. ent: entropy of the row. */
+/* dz = g (1[v = target] - p) - ge p (log p - mean log p), times inv_t, from the logits y, which may be dz. ent: entropy of the row. */
 struct vocab_dz {
-    float *y;
+    float *dz;
+    const float *y;
     int64_t n, target; /* target relative to the block, or outside of it */
     float lse, entropy, g, ge, inv_t;
 };
@@ -111,6 +112,7 @@ struct kern_cpu {
     void (*attn_ds)(const struct attn_ds *a);
     float (*dot)(const float *a, const float *b, int64_t n);
     void (*axpy)(float *y, const float *x, int64_t n); /* y += x */
+    void (*times)(float *y, const float *x, float k, int64_t n); /* y = x k */
     struct vocab_stat (*vocab_stat)(const float *y, int64_t n, float inv_t);
     void (*vocab_dz)(const struct vocab_dz *a);
     void (*norm)(const struct norm_rows *a, int64_t begin, int64_t end);

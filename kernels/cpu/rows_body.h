@@ -39,6 +39,12 @@ static void axpy(float *y, const float *x, int64_t n)
         y[i] += x[i];
 }
 
+static void times(float *y, const float *x, float k, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += LANES)
+        v_store_n(y + i, v_mul(v_load_n(x + i, n - i), v_set(k)), n - i);
+}
+
 static void add(float *y, const float *a, const float *b, int64_t n)
 {
     int64_t i = 0;
@@ -193,10 +199,10 @@ static void vocab_dz(const struct vocab_dz *a)
         vf lp = v_sub(v_mul(v_load_n(a->y + i, m), k), v_set(a->lse)), p = v_exp(lp);
         /* log p - mean log p = log p + entropy */
         vf d = v_add(v_mul(v_set(a->g), p), v_mul(v_mul(v_set(a->ge), p), v_add(lp, v_set(a->entropy))));
-        v_store_n(a->y + i, v_sub(v_set(0), v_mul(d, k)), m);
+        v_store_n(a->dz + i, v_sub(v_set(0), v_mul(d, k)), m);
     }
     if (a->target >= 0 && a->target < a->n)
-        a->y[a->target] = a->y[a->target] + a->g * a->inv_t;
+        a->dz[a->target] = a->dz[a->target] + a->g * a->inv_t;
 }
 
 #endif
