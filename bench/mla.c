@@ -14,10 +14,10 @@ enum { CONTEXT = 4096, BLOCKS = CONTEXT / KERN_PAGE, R = 512, ROPE = 64, NOPE = 
 static const struct kern_cpu *real;
 static int64_t numbers_read;
 
-static void counting_turn(float *dst, const float *src, int64_t ld, int64_t rows, int64_t cols)
+static void counting_turn(float *dst, const float *src, int64_t ld, int64_t rows, int64_t cols, int stream)
 {
     __atomic_add_fetch(&numbers_read, rows * cols, __ATOMIC_RELAXED);
-    real->turn(dst, src, ld, rows, cols);
+    real->turn(dst, src, ld, rows, cols, stream);
 }
 
 /* One token of each of n_seq sequences, CONTEXT keys each. */

@@ -217,7 +217,7 @@ static void free_attn(void *p)
             }
             for (int64_t b = 0; b * KERN_PAGE < t + rows; b++) {
                 int64_t keys = kern_min(KERN_PAGE, t + rows - b * KERN_PAGE), first = kern_max(0, b * KERN_PAGE - t) / TILE * TILE;
-                cpu->turn(r.kt, a->key + b * KERN_PAGE * H * D + h * D, H * D, keys, D);
+                cpu->turn(r.kt, a->key + b * KERN_PAGE * H * D + h * D, H * D, keys, D, 0);
                 for (int64_t i = 0; i < rows; i++)
                     r.valid[i] = (int32_t)kern_min(KERN_PAGE, kern_max(0, t + i + 1 - b * KERN_PAGE));
                 if (r.valid[first] == keys)
