@@ -103,7 +103,7 @@ static inline json_t *family_model(void)
 static inline json_t *family_char_model(void)
 {
     static const char *const pairs[][2] = {{"t", "h"}, {"th", "e"}, {"▁", "the"}, {"i", "n"}, {"in", "g"}, {"a", "a"}, {"aa", "aa"}, {"aaaa", "aaaa"}, {"▁", "▁"},
-                                           {"▁▁", "▁▁"}, {"=", "="}, {"==", "=="}, {"a", "b"}, {"ab", "ab"}, {"é", "a"}, {"o", "n"}, {"▁", "on"}, {"n", "t"}};
+                                           {"▁▁", "▁▁"}, {"=", "="}, {"==", "=="}, {"a", "b"}, {"ab", "ab"}, {"é", "a"}, {"o", "n"}, {"▁", "on"}, {"n", "t"}, {"b", "▁"}, {"b▁", "a"}};
     json_t *vocab = json_object(), *merges = json_array();
     int id = 0;
     char name[32];

@@ -233,10 +233,12 @@ static int merge_part(const struct tok_image *im, struct bpe_scratch *s, int64_t
 {
     int n = (int)(end - from), m;
     const uint8_t *raw = s->raw ? s->raw + from : NULL;
+    const void *key = raw ? (const void *)raw : s->start + from;
+    int64_t bytes = raw ? n : n * (int64_t)sizeof *sym;
     struct bpe_part *known = NULL;
-    if (raw && s->part && n >= 2 * BLOCK) {
-        known = &s->part[tok_hash_bytes((const char *)raw, n) % BPE_PARTS];
-        if (known->n == n && !memcmp(known->raw, raw, (size_t)n)) {
+    if (n >= 2 * BLOCK && bytes <= BPE_PART_BYTES) {
+        known = &s->part[tok_hash_bytes(key, bytes) % BPE_PARTS];
+        if (known->n == n && known->bytes == bytes && !memcmp(known->key, key, (size_t)bytes)) {
             memcpy(sym, known->sym, (size_t)known->n_out * sizeof *sym);
             memcpy(begin, known->begin, (size_t)known->n_out * sizeof *begin);
             return known->n_out;
@@ -247,7 +249,8 @@ static int merge_part(const struct tok_image *im, struct bpe_scratch *s, int64_t
     if (known && m <= BPE_PART_IDS) {
         known->n = (int16_t)n;
         known->n_out = (int16_t)m;
-        memcpy(known->raw, raw, (size_t)n);
+        known->bytes = (int16_t)bytes;
+        memcpy(known->key, key, (size_t)bytes);
         memcpy(known->sym, sym, (size_t)m * sizeof *sym);
         memcpy(known->begin, begin, (size_t)m * sizeof *begin);
     }

@@ -226,6 +226,9 @@ struct tok_trie {
     int empty;
 };
 
+/* What stands for a space in vocabularies by character. */
+#define TOK_MARK "\xE2\x96\x81"
+
 struct tok_seg { /* a token (>= 0: index in added) or a gap */
     int64_t b, e;
     int32_t token;
@@ -268,6 +271,8 @@ struct tok {
     struct tok_around file, class; /* by TOK_SPECIAL_FILE, TOK_SPECIAL_CLASS */
     int trim_offsets, trim_prefix; /* ByteLevel post-processor */
     uint32_t fallback[256];        /* ids of <0x00>..<0xFF> when byte_fallback, ~0 where missing */
+    int apart;                     /* 1: a text of TOK_MARK is words that no merge joins; see open_apart */
+    uint8_t joined[256];           /* then: a token has TOK_MARK behind this byte, so there is no seam between the two */
     int32_t bos, eos, pad;
     struct hash128 hash;
     uint32_t *piece_at;    /* [n_ids + 1] what each id decodes to: in piece */
@@ -309,7 +314,8 @@ struct tok_sym {
 enum { BPE_SEAMS = 256, BPE_PARTS = 64, BPE_PART_BYTES = 512, BPE_PART_IDS = 64 };
 struct bpe_part {
     int16_t n, n_out;      /* symbols before (0: nothing is here) and after merging */
-    uint8_t raw[BPE_PART_BYTES];
+    int16_t bytes;
+    uint8_t key[BPE_PART_BYTES]; /* what was merged: bytes, or symbols */
     struct tok_sym sym[BPE_PART_IDS];
     uint16_t begin[BPE_PART_IDS];
 };

@@ -40,7 +40,7 @@ err_code tok_enc_new(const struct tok *t, struct tok_enc **out, struct err *e)
     enc->t = t;
     enc->tells_bytes = ids_tell_bytes(t);
     enc->re = tok_re_run_new();
-    if (t->scanner != TOK_SCAN_NONE)
+    if (t->scanner != TOK_SCAN_NONE || t->apart)
         tok_words_init(&enc->words, t);
     *out = enc;
     return ERR_OK;
@@ -67,7 +67,8 @@ int64_t tok_enc_memory(const struct tok_enc *enc)
     for (int i = 0; i < 2; i++)
         n += w[i]->cap + w[i]->cap_align * 8 + w[i]->cap_cuts * (int64_t)sizeof *w[i]->cut;
     n += tok_words_memory(&enc->words);
-    return n + enc->bpe.cap * (int64_t)sizeof *enc->bpe.sym + enc->bpe.cap_links * 8 + enc->bpe.cap_start * 8 + enc->bpe.cap_first * 4 + enc->bpe.cap_heap * 8 + enc->bpe.cap_bytes;
+    return n + enc->bpe.cap * (int64_t)sizeof *enc->bpe.sym + enc->bpe.cap_links * 8 + enc->bpe.cap_start * 8 + enc->bpe.cap_first * 4 + enc->bpe.cap_heap * 8 + enc->bpe.cap_bytes +
+           (enc->bpe.part ? BPE_PARTS * (int64_t)sizeof *enc->bpe.part : 0);
 }
 
 void tok_ids_release(struct tok_ids *ids)
@@ -111,8 +112,69 @@ static void origin(const struct tok_enc *enc, int64_t b, int64_t e, int64_t *fro
     }
 }
 
+/* Bytes of the text that a token of the vocabulary stands for. */
+static int64_t covers(const struct tok *t, int32_t id)
+{
+    struct str s = tok_im_text(&t->im, id);
+    if (!t->apart || s.n != 6 || s.p[0] != '<')
+        return s.n;
+    for (int b = 0; b < 256; b++)
+        if (t->fallback[b] == (uint32_t)id)
+            return 1;
+    return s.n;
+}
+
+/* Places of the tokens out->id[first ..) that stand side by side from enc->w's byte b on. */
+static void put_origins(struct tok_enc *enc, int64_t first, int64_t b)
+{
+    struct tok_ids *out = enc->out;
+    int64_t cap = out->cap_offsets;
+    out->begin = tok_grow(out->begin, &cap, out->n, sizeof *out->begin);
+    out->end = tok_grow(out->end, &out->cap_offsets, out->n, sizeof *out->end);
+    for (int64_t i = first; i < out->n; i++) {
+        int64_t e = b + covers(enc->t, out->id[i]);
+        origin(enc, b, e, &out->begin[i], &out->end[i]);
+        b = e;
+    }
+}
+
+/* Where the word at s[b] ends: before a mark that no token has behind the byte in front of it. */
+static int64_t word_end(const struct tok *t, struct str s, int64_t b)
+{
+    for (int64_t at = b + 1; at < s.n; at++) {
+        const char *p = memchr(s.p + at, TOK_MARK[0], (size_t)(s.n - at));
+        if (!p)
+            break;
+        at = p - s.p;
+        if (at + 3 <= s.n && !memcmp(p, TOK_MARK, 3) && !t->joined[(unsigned char)s.p[at - 1]])
+            return at;
+    }
+    return s.n;
+}
+
+/* A piece of a tokenizer by character, as words. */
+static void put_words(struct tok_enc *enc, struct tok_cut c)
+{
+    struct str s = {enc->w.p + c.b, c.e - c.b};
+    int64_t end[TOK_MAX_BATCH];
+    struct tok_run run = {.p = s.p, .n = s.n, .end = end};
+    while (run.b < s.n) {
+        int64_t first = enc->out->n, at = run.b;
+        for (run.k = 0; run.k < TOK_MAX_BATCH && at < s.n; run.k++)
+            end[run.k] = at = word_end(enc->t, s, at);
+        tok_words_encode(&enc->words, enc->t, &enc->bpe, &run, enc->out);
+        if (enc->in->offsets)
+            put_origins(enc, first, c.b + run.b);
+        run.b = at;
+    }
+}
+
 static void put_piece(struct tok_enc *enc, struct tok_cut c)
 {
+    if (enc->t->apart && !enc->fn) {
+        put_words(enc, c);
+        return;
+    }
     struct bpe_scratch *s = &enc->bpe;
     int64_t at = c.b, first = enc->out->n, from, to;
     bpe_word(enc->t, (struct str){enc->w.p + c.b, c.e - c.b}, s);
@@ -176,20 +238,6 @@ static void put_offsets(struct tok_enc *enc, struct str text, int64_t first, int
             to++;
         out->begin[i] = from;
         out->end[i] = to;
-        b = e;
-    }
-}
-
-/* The same for text that was normalized. */
-static void put_origins(struct tok_enc *enc, int64_t first, int64_t b)
-{
-    struct tok_ids *out = enc->out;
-    int64_t cap = out->cap_offsets;
-    out->begin = tok_grow(out->begin, &cap, out->n, sizeof *out->begin);
-    out->end = tok_grow(out->end, &out->cap_offsets, out->n, sizeof *out->end);
-    for (int64_t i = first; i < out->n; i++) {
-        int64_t e = b + tok_im_text(&enc->t->im, out->id[i]).n;
-        origin(enc, b, e, &out->begin[i], &out->end[i]);
         b = e;
     }
 }

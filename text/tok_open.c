@@ -164,6 +164,34 @@ static void open_fallback(struct tok *t)
     }
 }
 
+/* Llama 2 and Gemma have no pre-tokenizer to speak of: a text is one piece. But their vocabularies were learned from words, so hardly any
+ * token has a mark behind another character, and what no token holds no merge crosses: the piece falls apart there into words that can
+ * be remembered one by one. Unknown characters would join over a seam; with all byte tokens there are none. A byte token that a merge
+ * could make too would not tell how many bytes it stands for. */
+static void open_apart(struct tok *t)
+{
+    const struct tok_image *im = &t->im;
+    const struct str mark = STR(TOK_MARK);
+    uint32_t low = ~0u, high = 0;
+    if (im->byte_level || !im->byte_fallback || im->ignore_merges || t->prefix.n || t->suffix.n)
+        return;
+    for (int b = 0; b < 256; b++) {
+        if (t->fallback[b] == ~0u)
+            return;
+        low = t->fallback[b] < low ? t->fallback[b] : low;
+        high = t->fallback[b] > high ? t->fallback[b] : high;
+    }
+    for (int32_t r = 0; r < im->n_merges; r++)
+        if (im->made[r] >= low && im->made[r] <= high)
+            return;
+    for (int32_t id = 0; id < im->n_ids; id++) {
+        struct str s = tok_im_text(im, id);
+        for (int64_t at = str_find(s, mark, 1); at >= 0; at = str_find(s, mark, at + 1))
+            t->joined[(unsigned char)s.p[at - 1]] = 1;
+    }
+    t->apart = 1;
+}
+
 static err_code open_config(struct tok *t, const json_t *root, const json_t *config, struct err *e)
 {
     const json_t *model = json_object_get(root, "model");
@@ -182,6 +210,7 @@ static err_code open_config(struct tok *t, const json_t *root, const json_t *con
     TRY(tok_open_tries(t, e));
     TRY(tok_open_dec(t, json_object_get(root, "decoder"), e));
     open_fallback(t);
+    open_apart(t);
     return tok_open_pieces(t, e);
 }
 
