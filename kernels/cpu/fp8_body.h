@@ -259,7 +259,7 @@ INLINE vf v_fp8_scale(vf top, int how)
 }
 
 /* Up to nv vectors of columns side by side: rows lie far apart, so a line of memory is used whole while it is near. */
-INLINE void cols_some(uint32_t *pairs, int64_t ldp, float *scale, const float *x, int64_t ldx, int64_t rows, int64_t n, int how, const int nv)
+INLINE void cols_some(uint32_t *pairs, int64_t ldp, float *scale, const float *x, int64_t ldx, int64_t rows, int64_t n, int how, const int nv, const int stream)
 {
     struct divisor d[PANEL / LANES];
     vf top[PANEL / LANES];
@@ -282,17 +282,21 @@ INLINE void cols_some(uint32_t *pairs, int64_t ldp, float *scale, const float *x
             const float *at = x + r * ldx + v * LANES;
             vf even = v_load_n(at, n - v * LANES), odd = r + 1 < rows ? v_load_n(at + ldx, n - v * LANES) : v_set(0);
             vi p = i_or(i_shr(e4m3_operand(v_quotient(even, &d[v])), 16), e4m3_operand(v_quotient(odd, &d[v]))); /* the low halves are 0 */
-            v_store_n((float *)(void *)pairs + v * LANES, v_from_bits(p), n - v * LANES);
+            if (stream)
+                v_stream((float *)(void *)pairs + v * LANES, v_from_bits(p));
+            else
+                v_store_n((float *)(void *)pairs + v * LANES, v_from_bits(p), n - v * LANES);
         }
 }
 
-static void fp8_cols(uint32_t *pairs, int64_t ldp, float *scale, const float *x, int64_t ldx, int64_t rows, int64_t cols, int how)
+static void fp8_cols(uint32_t *pairs, int64_t ldp, float *scale, const float *x, int64_t ldx, int64_t rows, int64_t cols, int how, int stream)
 {
     int64_t c = 0;
     for (; c + PANEL <= cols; c += PANEL)
-        cols_some(pairs + c, ldp, scale + c, x + c, ldx, rows, PANEL, how, PANEL / LANES);
+        stream && whole_lines(pairs) && ldp % LANES == 0 ? cols_some(pairs + c, ldp, scale + c, x + c, ldx, rows, PANEL, how, PANEL / LANES, 1)
+                                                         : cols_some(pairs + c, ldp, scale + c, x + c, ldx, rows, PANEL, how, PANEL / LANES, 0);
     for (; c < cols; c += LANES)
-        cols_some(pairs + c, ldp, scale + c, x + c, ldx, rows, cols - c < LANES ? cols - c : LANES, how, 1);
+        cols_some(pairs + c, ldp, scale + c, x + c, ldx, rows, cols - c < LANES ? cols - c : LANES, how, 1, 0);
 }
 
 #endif

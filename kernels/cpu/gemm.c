@@ -218,8 +218,13 @@ static void multiply(const struct batch *t, const struct piece *p, const struct 
             s.out = c, s.ldo = g->ldc, s.stream = t->stream && !g->accumulate && ((uintptr_t)c & 63) == 0 && g->ldc % LANES == 0;
     }
     if (g->prec == KERN_FP8) {
-        lane_scales(g, at->panel, run, kern_parts(n, KERN_RUN / 2), room->sb);
-        s.sa = g->sa + at->row * g->sa_m + run * g->sa_i, s.sb = room->sb, s.sa_m = g->sa_m, s.sa_i = g->sa_i;
+        s.sa = g->sa + at->row * g->sa_m + run * g->sa_i, s.sa_m = g->sa_m, s.sa_i = g->sa_i;
+        if (g->sb_per_lane && g->n - at->panel * PANEL >= PANEL)
+            s.sb = g->sb + run * g->sb_i + at->panel * PANEL, s.sb_i = g->sb_i;
+        else {
+            lane_scales(g, at->panel, run, kern_parts(n, KERN_RUN / 2), room->sb);
+            s.sb = room->sb, s.sb_i = PANEL;
+        }
         t->cpu->strip_fp8(&s);
     } else
         (g->prec == KERN_BF16 ? t->cpu->strip_bf16 : t->cpu->strip_f32)(&s);

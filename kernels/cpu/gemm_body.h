@@ -22,7 +22,7 @@ struct at {
     int64_t ldc, ldo, rs, ks, ldb, n;
     int fresh, stream;
     const float *sa, *sb;
-    int64_t sa_m, sa_i;
+    int64_t sa_m, sa_i, sb_i;
     const char *next; /* asked for on the way, a line per step, lines next_step bytes apart; NULL: nothing */
     int64_t next_step;
 };
@@ -139,7 +139,7 @@ INLINE void tile_fp8(const struct at *t, const int rows, const int nv)
         }
         ALL_SUMS for (int j = 0; j < rows * nv; j++) {
             const int r = j / nv, v = j % nv;
-            const vf scale = v_mul(v_set(t->sa[r * t->sa_m + run * t->sa_i]), v_load(t->sb + run * PANEL + v * LANES));
+            const vf scale = v_mul(v_set(t->sa[r * t->sa_m + run * t->sa_i]), v_load(t->sb + run * t->sb_i + v * LANES));
             s[j] = v_fma(s[j], scale, v_load(from + r * ldf + v * LANES));
         }
         if (first + n == t->n)
@@ -201,7 +201,7 @@ INLINE void strip_run(const struct strip *s, tile_fn *const fn[NV][TILE])
             struct at t = {
                 .c = s->c + r * s->ldc + lane, .out = out + r * ldo + lane, .ldo = ldo, .stream = s->stream, .a = (const float *)s->a + r / TILE * s->ts, .b = (const float *)s->b + lane,
                 .ldc = s->ldc, .rs = s->rs, .ks = s->ks, .ldb = s->ldb, .n = s->n, .fresh = s->fresh,
-                .sa = s->sa ? s->sa + r * s->sa_m : NULL, .sb = s->sb ? s->sb + lane : NULL, .sa_m = s->sa_m, .sa_i = s->sa_i,
+                .sa = s->sa ? s->sa + r * s->sa_m : NULL, .sb = s->sb ? s->sb + lane : NULL, .sa_m = s->sa_m, .sa_i = s->sa_i, .sb_i = s->sb_i,
             };
             share_of_next(s, r / TILE, &t);
             ask_sums(s, r + TILE, lane, nv);

@@ -25,9 +25,9 @@ struct strip {
     const void *next; /* memory that is used afterwards: fetched meanwhile, or NULL. next_bytes in a row, or (next_ld) so many rows of a panel's width */
     int64_t next_bytes, next_ld, next_rows; /* next_ld in floats */
     /* strip_fp8: runs of KERN_RUN / 2 pairs, counted from i = 0, are summed apart and join as fma(sum, sa[r * sa_m + run * sa_i] *
-     * sb[run * PANEL + lane], c); denormals are flushed there too */
+     * sb[run * sb_i + lane], c); denormals are flushed there too */
     const float *sa, *sb;
-    int64_t sa_m, sa_i;
+    int64_t sa_m, sa_i, sb_i;
 };
 
 /* Block of an attention: scores of `rows` queries against up to 64 keys, stride 64, in place:
@@ -87,9 +87,9 @@ struct kern_cpu {
     void (*to_pairs)(uint32_t *dst, const float *x, int64_t n);                        /* (n + 1) / 2 pairs along a row */
     void (*zip_pairs)(uint32_t *dst, const float *even, const float *odd, int64_t n);  /* n pairs across two rows; odd NULL = 0 */
     /* FP8: values rounded to E4M3 as pairs of bf16 (exact), and the scales of groups of KERN_RUN: along a row; down columns (rows <= KERN_RUN:
-     * one group), where pairs[r / 2][c] has two rows, ldp words apart */
+     * one group), where pairs[r / 2][c] has two rows, ldp words apart. stream: past the caches, for other threads */
     void (*fp8_row)(uint32_t *pairs, float *scale, const float *x, int64_t n, int how);
-    void (*fp8_cols)(uint32_t *pairs, int64_t ldp, float *scale, const float *x, int64_t ldx, int64_t rows, int64_t cols, int how);
+    void (*fp8_cols)(uint32_t *pairs, int64_t ldp, float *scale, const float *x, int64_t ldx, int64_t rows, int64_t cols, int how, int stream);
     void (*fp8_div)(float *q, const float *x, int64_t n, float scale); /* q = E4M3(x / scale) */
     /* codes of x / s in a byte, in twelve bits, and back: n of a row, from an even place */
     void (*quant_e4m3)(uint8_t *codes, const float *x, int64_t n, float s);

@@ -20,6 +20,7 @@ struct round_job {
     const int32_t *first; /* groups of tokens start where an expert's rows do */
     int64_t cols, ld, n_experts;
     int how;              /* KERN_SCALE_ */
+    int stream;           /* round_cols: the pairs go past the caches: other threads will read them */
 };
 
 static int scaled(int pow2, int grad)
@@ -56,8 +57,9 @@ static void round_cols(void *ctx, int64_t begin, int64_t end, int worker)
         for (int64_t at = 0, rows = j->first[e + 1] - j->first[e]; at < rows; at += KERN_RUN) {
             const int64_t run = first_run(j->first[e], e) + at / KERN_RUN, pair = first_pair(j->first[e], e) + at / 2, c = begin * PANEL;
             j->cpu->fp8_cols(j->out.pairs + pair * j->cols + c, j->cols, j->out.scale + run * j->cols + c, j->x + (j->first[e] + at) * j->ld + c, j->ld,
-                             kern_min(KERN_RUN, rows - at), kern_min(end * PANEL, j->cols) - c, j->how);
+                             kern_min(KERN_RUN, rows - at), kern_min(end * PANEL, j->cols) - c, j->how, j->stream);
         }
+    kern_cpu_streamed();
 }
 
 /* Room for a rounded operand in `at`, which is moved on. */
@@ -154,7 +156,8 @@ static void weight_grad(struct kern *k, const struct kern_group_wgrad *a, int fr
         uint32_t *at = kern_scratch(k, SLOT_QUANT, room_bytes(pairs * a->k, runs * a->k) + room_bytes(pairs * a->n, runs * a->n));
         x = room(&at, pairs * a->k, runs * a->k);
         dy = room(&at, pairs * a->n, runs * a->n);
-        struct round_job j = {.cpu = k->cpu, .out = x, .x = a->x, .first = a->first, .cols = a->k, .ld = ldx, .n_experts = a->n_experts, .how = scaled(a->pow2_x, 0)};
+        struct round_job j = {.cpu = k->cpu, .out = x, .x = a->x, .first = a->first, .cols = a->k, .ld = ldx, .n_experts = a->n_experts, .how = scaled(a->pow2_x, 0),
+                              .stream = par_threads() > 1};
         par_for(kern_parts(a->k, PANEL), 1, round_cols, &j);
         j.out = dy, j.x = a->dy, j.cols = a->n, j.ld = lddy, j.how = scaled(a->pow2_dy, 1);
         par_for(kern_parts(a->n, PANEL), 1, round_cols, &j);
