@@ -4,6 +4,7 @@
 # make test-san   the suite under ASan+UBSan, then TSan
 # make lint       layers, prefixes, sizes, banned calls, headers alone
 # make bench      timings (never run by test)
+# make gpu-bundle a folder to check the CUDA backend with on another machine: tools/gpu_check.sh
 # make info       what was found            make help      this list        make clean
 # Variables: DEBUG=1 -O0   SAN=address|thread   V=1 show commands   ONLY=name run one test   NVCC= no CUDA
 , := ,
@@ -103,7 +104,7 @@ info:
 	@echo "packages: $(foreach p,$(PKGS),$(p)=$(or $(shell pkg-config --modversion $(p) 2>/dev/null),missing))"
 
 clean:
-	rm -rf build build-address build-thread build-debug build-address-debug build-thread-debug hone
+	rm -rf gpu-bundle build build-address build-thread build-debug build-address-debug build-thread-debug hone
 
 # a change of flags rebuilds everything
 $(B)/flags: FORCE
@@ -119,8 +120,10 @@ $(B)/emu/%.cu.o: %.cu $(wildcard kernels/cuda/*.h) kernels/kern.h kernels/kernel
 	$(call say,CXX)$(CXX) $(EMUFLAGS) -x c++ -c -o $@ $<
 $(B)/kernels/cuda/emu.o: CFLAGS := $(filter-out -fsanitize=%,$(CFLAGS)) $(EMU_SAN)
 # tests and benches of the device
-DEVICE := $(B)/tests/unit/cuda $(B)/tests/unit/cuda_model
-$(DEVICE): $(EMU_OBJ) $(CUDA_OBJ)
+EMULATED := $(B)/tests/unit/cuda $(B)/tests/unit/cuda_model
+DEVICE := $(EMULATED) $(B)/bench/cuda
+$(DEVICE): $(CUDA_OBJ)
+$(EMULATED): $(EMU_OBJ)
 $(DEVICE): LDLIBS += $(CUDA_LIBS)
 $(B)/libcore.a: $(patsubst %.c,$(B)/%.o,$(wildcard core/*.c))
 	$(Q)rm -f $@; ar rcs $@ $^
@@ -148,12 +151,16 @@ $(UNIT): $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libhone.a
 $(FUZZ): $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz_replay.o $(B)/libhone.a
 	$(call say,LINK)$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 $(BENCH): $(B)/bench/%: $(B)/bench/%.o $(B)/libhone.a
-	$(call say,LINK)$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LINK)$(CC) $(CFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
+# everything that a bare CUDA machine needs to check the device: tools/gpu_check.sh runs it
+gpu-bundle: $(HONE) $(DEVICE)
+	$(if $(NVCC),,@echo 'gpu-bundle: no nvcc, so no CUDA to check'; exit 1)
+	$(Q)tools/gpu_bundle.sh $(B)
 
 # make fuzz T=math_verify SECONDS=600: libFuzzer with ASan+UBSan (clang), new findings stay in tests/fuzz/corpus/T
 fuzz:
 	$(Q)tools/fuzz.sh "$(T)" "$(or $(SECONDS),60)"
 
 -include $(B)/kernels/cuda/emu.d $(OBJ:.o=.d) $(UNIT:%=%.d) $(FUZZ:%=%.d) $(BENCH:%=%.d)
-.PHONY: all help deps demo test tests test-san bench lint lint-checks headers info clean fuzz FORCE
+.PHONY: gpu-bundle all help deps demo test tests test-san bench lint lint-checks headers info clean fuzz FORCE
 .SECONDARY:

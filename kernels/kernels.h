@@ -196,6 +196,7 @@ struct kern_attn {
     const int32_t *kv_len;     /* [n_seq] host */
     int64_t n_seq, hq, hkv, dk, dv, ldq, ldo;
     float scale;
+    enum kern_prec prec;       /* of the linears around it. cuda, KERN_BF16: q, k, v and the weights rounded to bf16, sums in f32; all else: f32 */
 };
 /* Contiguous form only, kv_len[s] == queries of s. Writes dq, dk, dv (whole; strides of q, k, v). delta = sum dv(do * o) inside.
  * det  dq: one chain over ascending keys; dk, dv: one chain over (query head of the group, query) ascending */
@@ -207,6 +208,7 @@ struct kern_attn_bwd {
     const int32_t *cu_q;       /* host */
     int64_t n_seq, hq, hkv, d_k, d_v, ldq, ldo;
     float scale;
+    enum kern_prec prec;       /* as above */
 };
 /* Copies rows of new keys and values into their pages: row t goes to page page[t], slot slot[t]. */
 struct kern_kv_write {

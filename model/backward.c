@@ -124,7 +124,7 @@ static void plain_back(const struct back *w, const struct layer *y, struct slot 
     kern_attn_bwd(m->k, &(struct kern_attn_bwd){.dq = dqk, .dk = dqk + q, .dv = a->dqkv + q + kv, .dout = a->dout, .o = s->o, .lse = s->lse, .q = qk,
                                                 .kv = {.k = qk + q, .v = s->qkv + q + kv, .cu_k = w->b->cu_seqlens, .ldk = ld, .ldv = wide, .head_stride_k = d, .head_stride_v = d},
                                                 .cu_q = w->b->cu_seqlens, .n_seq = w->b->n_seq, .hq = c->heads, .hkv = c->kv_heads, .d_k = d, .d_v = d,
-                                                .ldq = ld, .ldo = q, .scale = model_attn_scale(c)});
+                                                .ldq = ld, .ldo = q, .scale = model_attn_scale(c), .prec = m->opts.prec});
     qk_back(w, y, s, dqk, ld);
 }
 

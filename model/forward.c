@@ -72,7 +72,7 @@ static void attention(struct model *m, const struct pass *p, int64_t l, struct s
         model_write_cache(m, p, l, qk + q, ld, v, wide);
     kern_attn(m->k, &(struct kern_attn){.o = s->o, .lse = p->keep ? s->lse : NULL, .q = qk, .kv = model_kv_of(m, p, l, qk + q, ld, v, wide), .cu_q = p->b->cu_seqlens,
                                         .kv_len = p->step ? p->step->kv_len : m->a.kv_len, .n_seq = p->b->n_seq, .hq = c->heads, .hkv = c->kv_heads,
-                                        .dk = c->head_dim, .dv = c->head_dim, .ldq = ld, .ldo = q, .scale = model_attn_scale(c)});
+                                        .dk = c->head_dim, .dv = c->head_dim, .ldq = ld, .ldo = q, .scale = model_attn_scale(c), .prec = m->opts.prec});
 }
 
 /* Latent attention under YaRN: times (0.1 mscale_all_dim ln factor + 1)^2, at all lengths. src: DeepSeek-V3's inference code */

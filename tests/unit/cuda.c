@@ -8,8 +8,9 @@
 
 void kern_emu_order(uint64_t order); /* kernels/cuda/emu.h */
 
+/* HONE_TEST_DEVICE=cuda: the device alone, for tools/gpu_check.sh. */
 static struct kern *ref, *cpu, *dev[2];
-static int n_dev;
+static int n_dev, emulated;
 
 static struct kern *open_or_null(const char *backend, struct err *e)
 {
@@ -23,14 +24,16 @@ static int open_all(void **state)
     (void)state;
     ref = open_or_null("ref", &e);
     cpu = open_or_null("cpu", &e);
-    dev[n_dev++] = open_or_null("emu", &e);
-    assert_true(ref && cpu && dev[0]);
+    emulated = !getenv("HONE_TEST_DEVICE");
+    if (emulated)
+        dev[n_dev++] = open_or_null("emu", &e);
+    assert_true(ref && cpu && (dev[0] || !emulated));
     dev[n_dev] = open_or_null("cuda", &e);
     if (dev[n_dev])
         n_dev++;
     else
         printf("skip: no device (%s)\n", e.msg);
-    return 0;
+    return n_dev == 0;
 }
 
 static int close_all(void **state)
@@ -53,7 +56,7 @@ static void everywhere(side_case *run, const void *arg)
         side_run(&got, dev[i], run, arg);
         side_near(&want, &got);
         side_same(&bits, &got, 1);
-        for (uint64_t order = 1; i == 0 && order < 3; order++) {
+        for (uint64_t order = 1; i == 0 && emulated && order < 3; order++) {
             kern_emu_order(order);
             side_run(&again, dev[0], run, arg);
             side_same(&got, &again, 0);
@@ -415,10 +418,10 @@ static void test_histories(void **state)
                               .kv_len = &len, .n_seq = 1, .hq = HQ, .hkv = HKV, .dk = D, .dv = D, .ldq = HQ * D, .ldo = HQ * D, .scale = 0.2f};
         kern_attn(s.k, &a);
         kern_get(s.k, want, o, sizeof want);
-        for (int trial = 0; trial < (d ? 60 : 6); trial++) {
+        for (int trial = 0; trial < (d == 0 && emulated ? 6 : 60); trial++) {
             uint64_t at = 0;
             for (int32_t done = 0; done < N;) {
-                int32_t step = 1 + (trial % 2 || d == 0 ? (int32_t)rng_below(60, (uint64_t)trial, RNG_TEST, 1, 0, at++) : 0), other = (int32_t)rng_below(2, (uint64_t)trial, RNG_TEST, 2, 0, at++);
+                int32_t step = 1 + (trial % 2 || (d == 0 && emulated) ? (int32_t)rng_below(60, (uint64_t)trial, RNG_TEST, 1, 0, at++) : 0), other = (int32_t)rng_below(2, (uint64_t)trial, RNG_TEST, 2, 0, at++);
                 step = step < N - done ? step : N - done;
                 int32_t page[N + 3], slot[N + 3], lens[2] = {other ? 3 : done + step, done + step}, cu[3] = {0, other ? 3 : step, 3 + step};
                 int32_t pages[2][4] = {{7, 7, 7, 7}, {5, 2, 6, 7}};
@@ -445,13 +448,12 @@ static void test_histories(void **state)
     }
 }
 
-/* What the emulator is for: it must see what it claims to see. */
 static void test_refusals(void **state)
 {
     (void)state;
     struct kern *k = NULL;
     struct err e = {0};
-    assert_false(kern_has(dev[0], KERN_OP_route) || kern_has(dev[0], KERN_OP_heads) || kern_has_prec(dev[0], KERN_FP8) || kern_on_host(dev[0]));
+    assert_false(!n_dev || kern_has(dev[0], KERN_OP_route) || kern_has(dev[0], KERN_OP_heads) || kern_has_prec(dev[0], KERN_FP8) || kern_on_host(dev[0]));
     assert_true(kern_has(dev[0], KERN_OP_attn) && kern_has_prec(dev[0], KERN_BF16) && kern_has(cpu, KERN_OP_route) && kern_on_host(cpu));
     if (kern_open(&(struct kern_opts){.backend = "cuda"}, &k, &e) == ERR_OK)
         kern_close(k);
@@ -461,8 +463,37 @@ static void test_refusals(void **state)
     kern_close(k);
 }
 
-int main(void)
+/* `devices`: says which there are, fails without one. `quick`: one small shape of everything, for tools that watch every access. */
+static int say_devices(void)
 {
+    struct err e = {0};
+    struct kern *k = open_or_null("cuda", &e);
+    printf("figure: %s\n", k ? kern_name(k) : e.msg);
+    if (k)
+        kern_close(k);
+    return k == NULL;
+}
+
+static void test_quick(void **state)
+{
+    (void)state;
+    static const struct attn_shape attn = {6, 2, 24, 40, 3, 3, {70, 1, 5}, {70, 65, 64}}, square = {4, 2, 24, 40, 3, 3, {70, 1, 5}, {70, 1, 5}};
+    const struct row_shape rows = {40, 130, 2, 2, 3}, plain = {40, 130, 2, 2, 1};
+    for (int prec = 0; prec < 2; prec++) {
+        const struct shape s = {97, 70, 66, 1, (enum kern_prec)prec, 1}, few = {5, 65, 100, 2, (enum kern_prec)prec, 0}, head = {19, 1025, 33, 1, (enum kern_prec)prec, 1};
+        everywhere(run_linear, &s), everywhere(run_linear, &few), everywhere(run_dgrad, &s), everywhere(run_wgrad, &s), everywhere(run_head, &head);
+    }
+    everywhere(run_norm, &rows), everywhere(run_rope, &rows), everywhere(run_swiglu, &plain), everywhere(run_embed, &plain);
+    everywhere(run_attn, &attn), everywhere(run_paged, &attn), everywhere(run_attn_bwd, &square);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest quick[] = {cmocka_unit_test(test_quick)};
+    if (argc > 1 && !strcmp(argv[1], "devices"))
+        return say_devices();
+    if (argc > 1 && !strcmp(argv[1], "quick"))
+        return cmocka_run_group_tests(quick, open_all, close_all);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_linears), cmocka_unit_test(test_rows), cmocka_unit_test(test_attn),
         cmocka_unit_test(test_head), cmocka_unit_test(test_subsets), cmocka_unit_test(test_histories),
