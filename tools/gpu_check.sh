@@ -62,7 +62,7 @@ losses() { # precision
     cd "$out/work" || return 1
     for d in cpu cuda; do
         rm -rf demo/loss_$d
-        hone sft configs/demo_sft.lua seed=1 device=$d model.precision="$1" train.steps=40 train.dir=demo/loss_$d train.log_every=1 2>demo/loss_$d.log || { tail -5 demo/loss_$d.log; return 1; }
+        hone sft configs/demo_sft.lua seed=1 device=$d model.precision="$1" train.steps=40 train.warmup=5 train.dir=demo/loss_$d train.log_every=1 2>demo/loss_$d.log || { tail -5 demo/loss_$d.log; return 1; }
         grep -o 'step [0-9]* of [0-9]*  loss [0-9.]*' demo/loss_$d.log | awk '{print $2, $6}' >demo/loss_$d.txt
     done
     paste -d' ' demo/loss_cpu.txt demo/loss_cuda.txt | awk -v p="$1" '{d = $2 - $4; d = d < 0 ? -d : d; if (d > m) m = d; n++} END {printf "figure: %s: losses of %d steps on cpu and cuda differ by at most %.4f\n", p, n, m; exit !(n >= 30 && m <= (p == "fp32" ? 0.002 : 0.05))}'

@@ -104,43 +104,19 @@ KERNEL(THREADS) attn_f32(struct kern_attn a, const struct attn_tile *tiles)
         a.lse[(row0 + THREAD / t.heads) * a.hq + head0 + THREAD % t.heads] = r.m[THREAD] + dev_log(r.l[THREAD]);
 }
 
-/* Tiles of every sequence, those with most keys first. tile NULL: only counts. */
-static int64_t cut(const struct kern_attn *a, int rows, struct attn_tile *tile)
-{
-    const int64_t group = a->hq / a->hkv, heads = kern_min(group, rows), step = rows / heads;
-    int64_t n = 0;
-    for (int64_t s = 0; s < a->n_seq; s++) {
-        int64_t nq = a->cu_q[s + 1] - a->cu_q[s];
-        assert(nq >= 0 && a->kv_len[s] >= nq);
-        for (int64_t last = kern_parts(nq, step) - 1; last >= 0; last--)
-            for (int64_t h = 0; h < a->hkv; h++)
-                for (int64_t g = 0; g < group; g += heads, n++)
-                    if (tile)
-                        tile[n] = {(int32_t)s, (int32_t)h, (int32_t)g, (int32_t)kern_min(heads, group - g), (int32_t)(last * step), (int32_t)kern_min(step, nq - last * step)};
-    }
-    return n;
-}
-
-/* The host arrays of keys and values, on the device. */
-static struct kern_kv kv_there(struct kern *k, const struct kern_kv *kv, int64_t n_seq)
-{
-    struct kern_kv d = *kv;
-    if (kv->pages)
-        d.pages = dev_array(k, kv->pages, n_seq * kv->max_pages);
-    else
-        d.cu_k = dev_array(k, kv->cu_k, n_seq + 1);
-    return d;
-}
-
 void dev_attn(struct kern *k, const struct kern_attn *a)
 {
     struct room r;
     assert(a->hq % a->hkv == 0 && a->dk > 0 && a->dv > 0 && !a->kv.bf16);
-    int64_t n = cut(a, ROWS, NULL);
+    if (a->prec != KERN_F32 && dev_attn_fits(a->dk, a->dv)) {
+        dev_attn_bf16(k, a);
+        return;
+    }
+    int64_t n = attn_cut(a, ROWS, NULL);
     struct attn_tile *tile = (struct attn_tile *)kern_scratch(k, SLOT_JOBS, n * (int64_t)sizeof *tile);
     struct kern_attn d = *a;
-    cut(a, ROWS, tile);
-    d.kv = kv_there(k, &a->kv, a->n_seq);
+    attn_cut(a, ROWS, tile);
+    d.kv = attn_kv_there(k, &a->kv, a->n_seq);
     d.cu_q = dev_array(k, a->cu_q, a->n_seq + 1);
     d.kv_len = dev_array(k, a->kv_len, a->n_seq);
     dev_launch(k, {"attn", {a->n_seq ? a->cu_q[a->n_seq] : 0, a->n_seq, a->hq, a->dk}}, attn_f32, {n, 1, 1}, THREADS, room_of(&r, NULL, a->dk, a->dv), d, dev_array(k, tile, n));

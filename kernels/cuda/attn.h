@@ -26,6 +26,41 @@ struct attn_tile {
     int32_t seq, kv_head, first_head, heads, first, tokens;
 };
 
+/* Tiles of every sequence, those with most keys first. tile NULL: only counts. */
+static inline int64_t attn_cut(const struct kern_attn *a, int rows, struct attn_tile *tile)
+{
+    const int64_t group = a->hq / a->hkv, heads = kern_min(group, rows), step = rows / heads;
+    int64_t n = 0;
+    for (int64_t s = 0; s < a->n_seq; s++) {
+        int64_t nq = a->cu_q[s + 1] - a->cu_q[s];
+        assert(nq >= 0 && a->kv_len[s] >= nq);
+        for (int64_t last = kern_parts(nq, step) - 1; last >= 0; last--)
+            for (int64_t h = 0; h < a->hkv; h++)
+                for (int64_t g = 0; g < group; g += heads, n++)
+                    if (tile)
+                        tile[n] = {(int32_t)s, (int32_t)h, (int32_t)g, (int32_t)kern_min(heads, group - g), (int32_t)(last * step), (int32_t)kern_min(step, nq - last * step)};
+    }
+    return n;
+}
+
+/* The host arrays of keys and values, on the device. */
+static inline struct kern_kv attn_kv_there(struct kern *k, const struct kern_kv *kv, int64_t n_seq)
+{
+    struct kern_kv d = *kv;
+    if (kv->pages)
+        d.pages = dev_array(k, kv->pages, n_seq * kv->max_pages);
+    else
+        d.cu_k = dev_array(k, kv->cu_k, n_seq + 1);
+    return d;
+}
+
+/* On tensor cores (attn_mma.cu, attn_mma_bwd.cu): heads of up to 128 numbers; larger ones stay in f32. */
+static inline int dev_attn_fits(int64_t dk, int64_t dv) { return dk <= 128 && dv <= 128; }
+void dev_attn_bf16(struct kern *k, const struct kern_attn *a);
+void dev_attn_bwd_bf16(struct kern *k, const struct kern_attn_bwd *a);
+/* Heads as bf16 [rows, heads, wide], zeros behind each head. */
+const uint16_t *dev_heads_bf16(struct kern *k, enum dev_slot slot, const float *x, int64_t rows, int64_t heads, int64_t d, int64_t ld, int64_t head_stride, int64_t wide);
+
 DEV_END
 
 #endif

@@ -172,6 +172,10 @@ void dev_attn_bwd(struct kern *k, const struct kern_attn_bwd *a)
     struct room r;
     struct dev_note note = {"attn_bwd", {tokens, a->n_seq, a->hq, a->d_k}};
     assert(a->hq % a->hkv == 0 && !a->kv.pages);
+    if (a->prec != KERN_F32 && dev_attn_fits(a->d_k, a->d_v)) {
+        dev_attn_bwd_bf16(k, a);
+        return;
+    }
     int32_t *seq = (int32_t *)kern_scratch(k, SLOT_JOBS, kern_max(tiles, 1) * 8), *piece = seq + tiles;
     float *delta = (float *)dev_scratch(k, DEV_STATS, tokens * a->hq * 4);
     struct bwd w = {*a, delta};

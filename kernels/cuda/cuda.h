@@ -28,7 +28,7 @@ struct dev_note {
 };
 
 /* Device scratch by use, as kern_slot. */
-enum dev_slot { DEV_A, DEV_B, DEV_STATS, DEV_PARTS, DEV_HEAD_X, DEV_HEAD_Z, DEV_HEAD_DX, DEV_HEAD_LSE, DEV_SLOTS };
+enum dev_slot { DEV_A, DEV_B, DEV_STATS, DEV_PARTS, DEV_HEAD_X, DEV_HEAD_Z, DEV_HEAD_DX, DEV_HEAD_LSE, DEV_ATTN_Q, DEV_ATTN_K, DEV_ATTN_V, DEV_ATTN_DO, DEV_SLOTS };
 
 enum { DEV_NOTES = 8, DEV_RECENT = 16, DEV_RING_BYTES = 16 << 20 };
 

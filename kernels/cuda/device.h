@@ -19,6 +19,7 @@ enum { WARP = 32 };
 
 #define KERNEL(threads) static void
 #define DEVICE static inline
+#define DEVICE_TEMPLATE static inline
 #define HOST_DEVICE static inline
 #define THREAD kern_emu_at.thread
 #define BLOCK_X kern_emu_at.x
@@ -124,10 +125,13 @@ DEVICE void load_matrix_turned(uint32_t r[4], const void *row)
     kern_emu_warp("ldmatrix.trans", emu_load_turned_all, &x);
 }
 
+DEVICE float dev_exp2(float x) { return exp2f(x); }
+
 #else
 
 #define KERNEL(threads) static __global__ void __launch_bounds__(threads)
 #define DEVICE static __device__ __forceinline__
+#define DEVICE_TEMPLATE __device__ __forceinline__
 #define HOST_DEVICE static __host__ __device__ __forceinline__
 #define THREAD ((int)threadIdx.x)
 #define BLOCK_X ((int)blockIdx.x)
@@ -160,6 +164,13 @@ DEVICE void mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2])
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+/* 2^x as the special function unit has it: one value per x, 2 ulp */
+DEVICE float dev_exp2(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
 }
 DEVICE void load_matrix(uint32_t r[4], const void *row)
 {
@@ -236,6 +247,38 @@ DEVICE uint16_t dev_bf16(float x)
 }
 
 DEVICE uint32_t dev_bf16_pair(float low, float high) { return (uint32_t)dev_bf16(high) << 16 | dev_bf16(low); }
+
+/* Fragments of m16n8k16 from tiles in shared memory whose lines are LD numbers apart. An operand that lies by rows has lines of k, a turned
+ * one has lines of rows.
+ * A: rows row .. row + 15, k .. k + 15. */
+template <int LD, int TURNED> DEVICE_TEMPLATE void take_a(uint32_t r[4], const uint16_t *t, int row, int k)
+{
+    const int l = LANE;
+    if (TURNED) /* matrices (k, rows), (k, rows + 8), (k + 8, rows), .. */
+        load_matrix_turned(r, t + (k + l % 8 + l / 16 * 8) * LD + row + l / 8 % 2 * 8);
+    else
+        load_matrix(r, t + (row + l % 16) * LD + k + l / 16 * 8);
+}
+
+/* B: columns n .. n + 15: r[0], r[1] the first eight, r[2], r[3] the others. */
+template <int LD, int TURNED> DEVICE_TEMPLATE void take_b(uint32_t r[4], const uint16_t *t, int n, int k)
+{
+    const int l = LANE;
+    if (TURNED)
+        load_matrix_turned(r, t + (k + l % 16) * LD + n + l / 16 * 8);
+    else
+        load_matrix(r, t + (n + l % 8 + l / 16 * 8) * LD + k + l / 8 % 2 * 8);
+}
+
+/* B: columns n .. n + 7, k .. k + 31: r[0], r[1] the first half of k, r[2], r[3] the second. */
+template <int LD, int TURNED> DEVICE_TEMPLATE void take_b_long(uint32_t r[4], const uint16_t *t, int n, int k)
+{
+    const int l = LANE;
+    if (TURNED)
+        load_matrix_turned(r, t + (k + l) * LD + n);
+    else
+        load_matrix(r, t + (n + l % 8) * LD + k + l / 8 * 8);
+}
 
 /* A sum along a row: element i in lane i % 64 (cpu/rows_body.h). A thread of the warp holds lanes LANE and LANE + 32; all get the sum. */
 DEVICE float row_sum(float low, float high)

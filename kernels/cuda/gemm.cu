@@ -139,36 +139,6 @@ template <int ROWS, int TURNED, int THREADS> DEVICE void fetch_tile(uint16_t *to
         copy16(to + i / T::CHUNKS * T::LD + i % T::CHUNKS * 8, from + i / T::CHUNKS * ld + i % T::CHUNKS * 8, 16);
 }
 
-/* The fragment of A for rows row .. row + 15 and k .. k + 15. */
-template <int ROWS, int TURNED> DEVICE void take_a(uint32_t r[4], const uint16_t *t, int row, int k)
-{
-    const int l = LANE;
-    if (TURNED) /* lines are k: matrices (k, rows), (k, rows + 8), (k + 8, rows), .. */
-        load_matrix_turned(r, t + (k + l % 8 + l / 16 * 8) * tile<ROWS, 1>::LD + row + l / 8 % 2 * 8);
-    else
-        load_matrix(r, t + (row + l % 16) * tile<ROWS, 0>::LD + k + l / 16 * 8);
-}
-
-/* Those of B for columns n .. n + 15: r[0], r[1] the first eight, r[2], r[3] the others. */
-template <int ROWS, int TURNED> DEVICE void take_b(uint32_t r[4], const uint16_t *t, int n, int k)
-{
-    const int l = LANE;
-    if (TURNED)
-        load_matrix_turned(r, t + (k + l % 16) * tile<ROWS, 1>::LD + n + l / 16 * 8);
-    else
-        load_matrix(r, t + (n + l % 8 + l / 16 * 8) * tile<ROWS, 0>::LD + k + l / 8 % 2 * 8);
-}
-
-/* Columns n .. n + 7 and k .. k + 31, for warps that have one piece alone: r[0], r[1] the first half of k, r[2], r[3] the second. */
-template <int ROWS, int TURNED> DEVICE void take_b_long(uint32_t r[4], const uint16_t *t, int n, int k)
-{
-    const int l = LANE;
-    if (TURNED)
-        load_matrix_turned(r, t + (k + l) * tile<ROWS, 1>::LD + n);
-    else
-        load_matrix(r, t + (n + l % 8) * tile<ROWS, 0>::LD + k + l / 8 * 8);
-}
-
 template <class S, int TA, int TB> struct stages {
     static constexpr int A = tile<S::BM, TA>::SIZE, B = tile<S::BN, TB>::SIZE, BYTES = (A + B) * 2 * S::STAGES;
 };
@@ -178,16 +148,16 @@ template <class S, int TA, int TB> DEVICE void tile_products(float (*acc)[S::RN]
 {
     uint32_t long_b[4];
     if (S::RN == 1)
-        take_b_long<S::BN, TB>(long_b, b, col, 0);
+        take_b_long<tile<S::BN, TB>::LD, TB>(long_b, b, col, 0);
     UNROLL
     for (int k = 0; k < S::KT; k += 16) {
         uint32_t fa[S::RM][4], fb[S::RN == 1 ? 1 : S::RN / 2][4];
         UNROLL
         for (int i = 0; i < S::RM; i++)
-            take_a<S::BM, TA>(fa[i], a, row + 16 * i, k);
+            take_a<tile<S::BM, TA>::LD, TA>(fa[i], a, row + 16 * i, k);
         UNROLL
         for (int j = 0; j < S::RN / 2; j++)
-            take_b<S::BN, TB>(fb[j], b, col + 16 * j, k);
+            take_b<tile<S::BN, TB>::LD, TB>(fb[j], b, col + 16 * j, k);
         UNROLL
         for (int i = 0; i < S::RM; i++) {
             UNROLL

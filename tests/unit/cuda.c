@@ -216,7 +216,21 @@ struct attn_shape {
     int64_t hq, hkv, dk, dv, pad;
     int n_seq;
     int32_t nq[6], len[6]; /* queries, keys */
+    enum kern_prec prec;   /* bf16: inputs have such values, so that only the weights' rounding shows */
 };
+
+static float *attn_in(struct side *b, const struct attn_shape *s, int64_t n, uint64_t id, float scale)
+{
+    float *p = side_numbers(b, n, id, scale), *there = (float *)side_alloc(b, (n + 1) * 4) + 1;
+    for (int64_t i = 0; i < n && s->prec == KERN_BF16; i++) {
+        uint32_t u;
+        memcpy(&u, p + i, 4);
+        u &= 0xFFFF0000;
+        memcpy(p + i, &u, 4);
+    }
+    kern_put(b->k, there, p, n * 4);
+    return there;
+}
 
 static int64_t total(const struct attn_shape *s, const int32_t *n)
 {
@@ -238,9 +252,10 @@ static struct kern_attn attn_args(struct side *b, const struct attn_shape *s)
 {
     int64_t ldq = s->hq * s->dk + s->pad, ldk = s->hkv * s->dk + s->pad, ldv = s->hkv * s->dv, ldo = s->hq * s->dv + s->pad;
     int64_t tq = total(s, s->nq), tk = total(s, s->len);
+    int f32 = s->prec == KERN_F32;
     return (struct kern_attn){
-        .o = side_out(b, "o", tq * ldo, 4e-6, 1, 1), .lse = side_out(b, "lse", tq * s->hq, 2e-6, 1, 0), .q = side_in(b, tq * ldq, 2, 2),
-        .kv = {.k = side_in(b, tk * ldk, 3, 2), .v = side_in(b, tk * ldv, 4, 1), .cu_k = starts(b, s, s->len), .ldk = ldk, .ldv = ldv,
+        .prec = s->prec, .o = side_out(b, "o", tq * ldo, f32 ? 4e-6 : 4e-3, f32, 1), .lse = side_out(b, "lse", tq * s->hq, 2e-6, f32, 0), .q = attn_in(b, s, tq * ldq, 2, 2),
+        .kv = {.k = attn_in(b, s, tk * ldk, 3, 2), .v = attn_in(b, s, tk * ldv, 4, 1), .cu_k = starts(b, s, s->len), .ldk = ldk, .ldv = ldv,
                .head_stride_k = s->dk, .head_stride_v = s->dv},
         .cu_q = starts(b, s, s->nq), .kv_len = s->len, .n_seq = s->n_seq, .hq = s->hq, .hkv = s->hkv, .dk = s->dk, .dv = s->dv,
         .ldq = ldq, .ldo = ldo, .scale = 1 / sqrtf((float)s->dk),
@@ -291,10 +306,12 @@ static void run_attn_bwd(struct side *b, const void *arg)
     const struct attn_shape *s = arg;
     struct kern_attn a = attn_args(b, s);
     int64_t t = total(s, s->nq);
+    int f32 = s->prec == KERN_F32;
+    double tol = f32 ? 1e-5 : 1e-2;
     kern_attn(b->k, &a);
     kern_attn_bwd(b->k, &(struct kern_attn_bwd){
-        .dq = side_out(b, "dq", t * a.ldq, 1e-5, 1, 5), .dk = side_out(b, "dk", t * a.kv.ldk, 1e-5, 1, 6), .dv = side_out(b, "dv", t * a.kv.ldv, 1e-5, 1, 7),
-        .dout = side_in(b, t * a.ldo, 8, 1), .o = a.o, .lse = a.lse, .q = a.q, .kv = a.kv, .cu_q = a.cu_q, .n_seq = a.n_seq, .hq = a.hq, .hkv = a.hkv,
+        .prec = s->prec, .dq = side_out(b, "dq", t * a.ldq, tol, f32, 5), .dk = side_out(b, "dk", t * a.kv.ldk, tol, f32, 6), .dv = side_out(b, "dv", t * a.kv.ldv, tol, f32, 7),
+        .dout = attn_in(b, s, t * a.ldo, 8, 1), .o = a.o, .lse = a.lse, .q = a.q, .kv = a.kv, .cu_q = a.cu_q, .n_seq = a.n_seq, .hq = a.hq, .hkv = a.hkv,
         .d_k = a.dk, .d_v = a.dv, .ldq = a.ldq, .ldo = a.ldo, .scale = a.scale,
     });
 }
@@ -303,23 +320,32 @@ static void test_attn(void **state)
 {
     (void)state;
     static const struct attn_shape shapes[] = {
-        {1, 1, 1, 1, 0, 1, {1}, {1}},
-        {2, 1, 16, 16, 0, 2, {3, 1}, {3, 9}},
-        {6, 2, 24, 40, 3, 3, {70, 1, 5}, {70, 65, 64}},
-        {7, 1, 32, 32, 0, 4, {1, 0, 67, 2}, {200, 0, 129, 130}},
-        {20, 1, 33, 17, 0, 2, {2, 1}, {67, 1}},
+        {1, 1, 1, 1, 0, 1, {1}, {1}, KERN_F32},
+        {2, 1, 16, 16, 0, 2, {3, 1}, {3, 9}, KERN_F32},
+        {6, 2, 24, 40, 3, 3, {70, 1, 5}, {70, 65, 64}, KERN_F32},
+        {7, 1, 32, 32, 0, 4, {1, 0, 67, 2}, {200, 0, 129, 130}, KERN_F32},
+        {20, 1, 33, 17, 0, 2, {2, 1}, {67, 1}, KERN_F32},
+        {2, 1, 80, 72, 0, 2, {2, 40}, {300, 40}, KERN_F32}, /* heads above 64, more than one chunk of keys */
     };
     static const struct attn_shape square[] = {
-        {1, 1, 1, 1, 0, 1, {1}, {1}},
-        {4, 2, 24, 40, 3, 3, {70, 1, 5}, {70, 1, 5}},
-        {3, 1, 20, 20, 0, 2, {0, 130}, {0, 130}},
+        {1, 1, 1, 1, 0, 1, {1}, {1}, KERN_F32},
+        {4, 2, 24, 40, 3, 3, {70, 1, 5}, {70, 1, 5}, KERN_F32},
+        {3, 1, 20, 20, 0, 2, {0, 130}, {0, 130}, KERN_F32},
+        {2, 1, 72, 80, 1, 1, {67}, {67}, KERN_F32},
     };
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        everywhere(run_attn, &shapes[i]);
-        everywhere(run_paged, &shapes[i]);
-    }
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int prec = 0; prec < 2; prec++) {
+            struct attn_shape s = shapes[i];
+            s.prec = (enum kern_prec)prec;
+            everywhere(run_attn, &s);
+            everywhere(run_paged, &s);
+        }
     for (size_t i = 0; i < sizeof square / sizeof *square; i++)
-        everywhere(run_attn_bwd, &square[i]);
+        for (int prec = 0; prec < 2; prec++) {
+            struct attn_shape s = square[i];
+            s.prec = (enum kern_prec)prec;
+            everywhere(run_attn_bwd, &s);
+        }
 }
 
 /* ---- head ------------------------------------------------------------------------------------ */
@@ -406,8 +432,9 @@ static void test_subsets(void **state)
 static void test_histories(void **state)
 {
     (void)state;
-    enum { N = 150, HQ = 4, HKV = 2, D = 32, PAGES = 8 };
-    for (int d = 0; d < n_dev; d++) {
+    enum { N = 300, HQ = 4, HKV = 2, D = 32, PAGES = 8 }; /* more keys than a chunk has */
+    for (int turn = 0; turn < 2 * n_dev; turn++) {
+        const int d = turn / 2, emu = d == 0 && emulated;
         struct side s = {.k = dev[d]};
         float want[N * HQ * D], got[N * HQ * D];
         arena_init(&s.mem, "device test", (int64_t)1 << 30);
@@ -415,16 +442,16 @@ static void test_histories(void **state)
         float *q = side_in(&s, (N + 3) * HQ * D, 2, 2), *k = side_in(&s, (N + 3) * HKV * D, 3, 2), *v = side_in(&s, (N + 3) * HKV * D, 4, 1);
         float *o = side_alloc(&s, (N + 3) * HQ * D * 4), *kp = side_alloc(&s, PAGES * HKV * KERN_PAGE * D * 4), *vp = side_alloc(&s, PAGES * HKV * KERN_PAGE * D * 4);
         struct kern_attn a = {.o = o, .q = q, .kv = {.k = k, .v = v, .cu_k = whole, .ldk = HKV * D, .ldv = HKV * D, .head_stride_k = D, .head_stride_v = D}, .cu_q = whole,
-                              .kv_len = &len, .n_seq = 1, .hq = HQ, .hkv = HKV, .dk = D, .dv = D, .ldq = HQ * D, .ldo = HQ * D, .scale = 0.2f};
+                              .kv_len = &len, .n_seq = 1, .hq = HQ, .hkv = HKV, .dk = D, .dv = D, .ldq = HQ * D, .ldo = HQ * D, .scale = 0.2f, .prec = (enum kern_prec)(turn % 2)};
         kern_attn(s.k, &a);
         kern_get(s.k, want, o, sizeof want);
-        for (int trial = 0; trial < (d == 0 && emulated ? 6 : 60); trial++) {
+        for (int trial = 0; trial < (emu ? 3 : 60); trial++) {
             uint64_t at = 0;
             for (int32_t done = 0; done < N;) {
-                int32_t step = 1 + (trial % 2 || (d == 0 && emulated) ? (int32_t)rng_below(60, (uint64_t)trial, RNG_TEST, 1, 0, at++) : 0), other = (int32_t)rng_below(2, (uint64_t)trial, RNG_TEST, 2, 0, at++);
+                int32_t step = 1 + (trial % 2 || emu ? (int32_t)rng_below(emu ? 100 : 60, (uint64_t)trial, RNG_TEST, 1, 0, at++) : 0), other = (int32_t)rng_below(2, (uint64_t)trial, RNG_TEST, 2, 0, at++);
                 step = step < N - done ? step : N - done;
                 int32_t page[N + 3], slot[N + 3], lens[2] = {other ? 3 : done + step, done + step}, cu[3] = {0, other ? 3 : step, 3 + step};
-                int32_t pages[2][4] = {{7, 7, 7, 7}, {5, 2, 6, 7}};
+                int32_t pages[2][5] = {{7, 7, 7, 7, 7}, {5, 2, 6, 0, 1}};
                 for (int32_t i = 0; i < step; i++)
                     page[i] = pages[1][(done + i) / KERN_PAGE], slot[i] = (done + i) % KERN_PAGE;
                 kern_kv_write(s.k, &(struct kern_kv_write){.k_pages = kp, .v_pages = vp, .k = k + done * HKV * D, .v = v + done * HKV * D, .page = page, .slot = slot, .t = step,
@@ -435,7 +462,7 @@ static void test_histories(void **state)
                 p.q = other ? (done >= 3 ? q + (done - 3) * HQ * D : q) : q + done * HQ * D;
                 if (other && done < 3)
                     p.q = q + done * HQ * D, other = 0, cu[1] = step, lens[0] = done + step;
-                p.kv = (struct kern_kv){.k = kp, .v = vp, .pages = other ? pages[0] : pages[1], .max_pages = 4, .page_stride_k = HKV * KERN_PAGE * D, .page_stride_v = HKV * KERN_PAGE * D};
+                p.kv = (struct kern_kv){.k = kp, .v = vp, .pages = other ? pages[0] : pages[1], .max_pages = 5, .page_stride_k = HKV * KERN_PAGE * D, .page_stride_v = HKV * KERN_PAGE * D};
                 p.cu_q = cu, p.kv_len = lens, p.n_seq = 1 + other;
                 kern_attn(s.k, &p);
                 kern_get(s.k, got, o + (other ? 3 * HQ * D : 0), step * HQ * D * 4);
@@ -477,14 +504,14 @@ static int say_devices(void)
 static void test_quick(void **state)
 {
     (void)state;
-    static const struct attn_shape attn = {6, 2, 24, 40, 3, 3, {70, 1, 5}, {70, 65, 64}}, square = {4, 2, 24, 40, 3, 3, {70, 1, 5}, {70, 1, 5}};
     const struct row_shape rows = {40, 130, 2, 2, 3}, plain = {40, 130, 2, 2, 1};
     for (int prec = 0; prec < 2; prec++) {
         const struct shape s = {97, 70, 66, 1, (enum kern_prec)prec, 1}, few = {5, 65, 100, 2, (enum kern_prec)prec, 0}, head = {19, 1025, 33, 1, (enum kern_prec)prec, 1};
+        const struct attn_shape attn = {6, 2, 24, 40, 3, 3, {70, 1, 5}, {70, 65, 64}, (enum kern_prec)prec}, square = {4, 2, 24, 40, 3, 3, {70, 1, 5}, {70, 1, 5}, (enum kern_prec)prec};
+        everywhere(run_attn, &attn), everywhere(run_paged, &attn), everywhere(run_attn_bwd, &square);
         everywhere(run_linear, &s), everywhere(run_linear, &few), everywhere(run_dgrad, &s), everywhere(run_wgrad, &s), everywhere(run_head, &head);
     }
     everywhere(run_norm, &rows), everywhere(run_rope, &rows), everywhere(run_swiglu, &plain), everywhere(run_embed, &plain);
-    everywhere(run_attn, &attn), everywhere(run_paged, &attn), everywhere(run_attn_bwd, &square);
 }
 
 int main(int argc, char **argv)
