@@ -119,7 +119,7 @@ struct kern_linear {
     int64_t m, ldx, ldy;
     int pow2;                       /* FP8: the scales of x are powers of two */
 };
-/* dx[m,k] (+)= sum_n dy[m,n] w[n,k]; reads the master w. BF16: both rounded. FP8: reads the pack, whose bytes are the forward's. accumulate 1: dx is added to.
+/* dx[m,k] (+)= sum_n dy[m,n] w[n,k]; reads the master w. BF16: both rounded; w from the pack when there is one. FP8: reads the pack, whose bytes are the forward's. accumulate 1: dx is added to.
  * det  one fma chain over ascending n, from dx or +0 */
 struct kern_linear_dgrad {
     float *dx;

@@ -75,7 +75,7 @@ struct piece {
 struct batch {
     const struct kern_cpu *cpu;
     struct piece *piece;
-    int64_t n, tiles, packs, jobs;
+    int64_t n, tiles, packs, jobs, threads;
     int stream; /* results and packed rows go past the caches: other threads will read them */
     char *work;
 };
@@ -276,8 +276,13 @@ static void gemm_jobs(void *ctx, int64_t begin, int64_t end, int worker)
         int64_t row = at / across * p->rows, stop = kern_min(row + p->rows, g->m), rows;
         for (; row < stop; row += rows) {
             rows = kern_min(row_block(p), stop - row);
-            for (int64_t panel = first; panel < last; panel++)
-                run_place(t, p, &room, (struct place){.panel = panel, .row = row, .rows = rows, .b = p->b ? p->b + panel * len * PANEL : NULL});
+            const int64_t after = (at + t->threads) % across; /* the panel of this thread's next job, if all jobs take as long */
+            for (int64_t panel = first; panel < last; panel++) {
+                struct place place = {.panel = panel, .row = row, .rows = rows, .b = p->b ? p->b + panel * len * PANEL : NULL};
+                if (p->b && p->panels == 1 && row + rows == stop)
+                    place.then = p->b + after * len * PANEL;
+                run_place(t, p, &room, place);
+            }
         }
     }
     kern_cpu_streamed();
@@ -454,6 +459,8 @@ static void own_rows(void *ctx, int64_t begin, int64_t end, int worker)
 static int run_own(struct kern *k, const struct gemm *g)
 {
     const int64_t threads = par_threads(), len = items(g->k, narrow(g)), share = kern_up(kern_parts(g->m, threads), TILE);
+    if (!g->panels && narrow(g)) /* packing b once per thread costs twice as much beside products twice as fast */
+        return 0;
     if (g->m < threads * OWN_ROWS || len == 0 || share * len * 4 > OWN_BYTES || (g->accumulate && g->m * g->n * 4 > OWN_BYTES) || (!g->panels && len * PANEL * 4 > OWN_BYTES / 8))
         return 0;
     struct own o = {.t = {.cpu = k->cpu, .stream = threads > 1, .work = kern_scratch(k, SLOT_WORK, threads * ROOM)}, .g = g, .share = share};
@@ -465,7 +472,7 @@ static int run_own(struct kern *k, const struct gemm *g)
 
 void kern_cpu_gemms(struct kern *k, const struct gemm *g, int64_t n)
 {
-    struct batch t = {.cpu = k->cpu, .stream = par_threads() > 1, .piece = kern_scratch(k, SLOT_PIECES, n * (int64_t)sizeof *t.piece)};
+    struct batch t = {.cpu = k->cpu, .threads = par_threads(), .stream = par_threads() > 1, .piece = kern_scratch(k, SLOT_PIECES, n * (int64_t)sizeof *t.piece)};
     int64_t used = 0, used_b = 0, all_b = 0; /* words */
     if (n == 1 && run_own(k, g))
         return;

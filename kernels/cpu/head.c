@@ -278,8 +278,10 @@ static void head_grads(struct kern *k, struct head_job *j, const struct head_out
         j->block = first / VOCAB;
         par_for(kern_parts(rows, HEAD_ROWS) * vocab_blocks(n), 1, dz_tiles, j);
         g.c = dx, g.b = j->w->w + first * c, g.m = rows, g.n = c, g.k = n, g.a_m = SPAN, g.a_i = 1, g.ldb = c, g.ldc = c, g.accumulate = first > 0;
+        if (j->w->prec == KERN_BF16 && j->w->pack)
+            g.b = NULL, g.turned = (const uint32_t *)j->w->pack + first * items(c, 1);
         kern_cpu_gemms(k, &g, 1);
-        g.c = out->dw + first * c, g.b = x, g.m = n, g.k = rows, g.a_m = 1, g.a_i = SPAN, g.accumulate = !out->fresh;
+        g.c = out->dw + first * c, g.b = x, g.turned = NULL, g.m = n, g.k = rows, g.a_m = 1, g.a_i = SPAN, g.accumulate = !out->fresh;
         if (out->dw)
             kern_cpu_gemms(k, &g, 1);
     }

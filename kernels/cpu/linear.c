@@ -137,8 +137,9 @@ static void input_grad(struct kern *k, const struct kern_group_dgrad *a, int acc
             .c = a->dx + r * lddx, .a = dy.pairs ? words(&dy, r * pairs) : a->dy + r * lddy, .b = w[e].w, .ldb = w->k, .m = a->first[e + 1] - r, .n = w->k,
             .k = w->n, .a_m = dy.pairs ? pairs : lddy, .a_i = 1, .ldc = lddx, .prec = w->prec, .accumulate = accumulate,
         };
-        if (dy.pairs) {
+        if (w->prec != KERN_F32 && w[e].pack)
             g[e].b = NULL, g[e].turned = w[e].pack;
+        if (dy.pairs) {
             g[e].sa = dy.scale + r * runs, g[e].sa_m = runs, g[e].sa_i = 1, g[e].sb = kern_cpu_fp8_scales(&w[e]), g[e].sb_i = kern_parts(w->k, KERN_RUN), g[e].sb_n = 1;
         }
     }
