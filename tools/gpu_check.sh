@@ -74,13 +74,15 @@ replay() {
     local args=(configs/demo_sft.lua seed=1 device=cuda model.precision=bf16 train.steps=120 train.save_every=20)
     rm -rf demo/a demo/b demo/c
     hone sft "${args[@]}" train.dir=demo/a 2>/dev/null && hone sft "${args[@]}" train.dir=demo/b 2>/dev/null || return 1
-    for wait in 3 4 5 6 600; do
+    local kills=0
+    for wait in 0.7 1 1.5 2 600; do
         timeout -s KILL "$wait" "$here/bin/hone" sft "${args[@]}" train.dir=demo/c --resume 2>demo/c.log
         rc=$?
         [ $rc -eq 0 ] && break
+        kills=$((kills + 1))
         [ $rc -eq 137 ] || { tail -3 demo/c.log; return 1; }
     done
-    echo "figure: digests $(digest demo/a) $(digest demo/b) $(digest demo/c)"
+    echo "figure: digests $(digest demo/a) $(digest demo/b), killed $kills times $(digest demo/c)"
     [ "$(digest demo/a)" = "$(digest demo/b)" ] && [ "$(digest demo/a)" = "$(digest demo/c)" ]
 }
 
