@@ -475,6 +475,36 @@ static void test_histories(void **state)
     }
 }
 
+/* A sequence of several chunks of keys alone, where chunks are computed side by side, and beside so many others that one block of threads
+ * walks all of them. */
+static void test_attn_crowd(void **state)
+{
+    (void)state;
+    enum { CROWD = 140, KEYS = 600, Q = 3, HQ = 2, D = 32 };
+    for (int turn = 0; turn < 2 * n_dev; turn++) {
+        struct side s = {.k = dev[turn / 2]};
+        int32_t cu_q[CROWD + 2] = {0, Q}, cu_k[CROWD + 2] = {0, KEYS}, len[CROWD + 1] = {KEYS};
+        float alone[Q * HQ * D], beside[Q * HQ * D], lse[2][Q * HQ];
+        for (int i = 1; i <= CROWD; i++)
+            cu_q[i + 1] = Q + i, cu_k[i + 1] = KEYS + i, len[i] = 1;
+        arena_init(&s.mem, "device test", (int64_t)1 << 30);
+        float *q = side_in(&s, (Q + CROWD) * HQ * D, 2, 2), *k = side_in(&s, (KEYS + CROWD) * D, 3, 2), *v = side_in(&s, (KEYS + CROWD) * D, 4, 1);
+        float *o = side_alloc(&s, (Q + CROWD) * HQ * D * 4), *l = side_alloc(&s, (Q + CROWD) * HQ * 4);
+        struct kern_attn a = {.o = o, .lse = l, .q = q, .kv = {.k = k, .v = v, .cu_k = cu_k, .ldk = D, .ldv = D, .head_stride_k = D, .head_stride_v = D}, .cu_q = cu_q, .kv_len = len,
+                              .n_seq = 1, .hq = HQ, .hkv = 1, .dk = D, .dv = D, .ldq = HQ * D, .ldo = HQ * D, .scale = 0.2f, .prec = (enum kern_prec)(turn % 2)};
+        kern_attn(s.k, &a);
+        kern_get(s.k, alone, o, sizeof alone);
+        kern_get(s.k, lse[0], l, sizeof lse[0]);
+        a.n_seq = CROWD + 1;
+        kern_attn(s.k, &a);
+        kern_get(s.k, beside, o, sizeof beside);
+        kern_get(s.k, lse[1], l, sizeof lse[1]);
+        assert_memory_equal(alone, beside, sizeof alone);
+        assert_memory_equal(lse[0], lse[1], sizeof lse[0]);
+        side_done(&s);
+    }
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -523,7 +553,7 @@ int main(int argc, char **argv)
         return cmocka_run_group_tests(quick, open_all, close_all);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_linears), cmocka_unit_test(test_rows), cmocka_unit_test(test_attn),
-        cmocka_unit_test(test_head), cmocka_unit_test(test_subsets), cmocka_unit_test(test_histories),
+        cmocka_unit_test(test_head), cmocka_unit_test(test_subsets), cmocka_unit_test(test_histories), cmocka_unit_test(test_attn_crowd),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
