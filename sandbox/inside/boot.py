@@ -152,17 +152,18 @@ def prepare(name, fd, note):
 
 
 def finish(code):
+    """What Python does at its end, without taking the interpreter apart: threads, then the rest."""
+    if threading._shutdown_locks or threading._threading_atexits:
+        try:
+            threading._shutdown()  # once in a process: no rehearsal may do it
+        except BaseException:
+            traceback.print_exc()
     wind_up()
     _exit(code & 255)
 
 
 def wind_up():
-    """What Python does at its end, without taking the interpreter apart: threads, exit handlers, the program's own objects, streams."""
-    if threading._shutdown_locks or threading._threading_atexits:
-        try:
-            threading._shutdown()
-        except BaseException:
-            traceback.print_exc()
+    """Exit handlers, the program's own objects, streams."""
     atexit._run_exitfuncs()
     main = sys.modules.get("__main__")
     if main is not None and main is not _boot:

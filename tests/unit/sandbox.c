@@ -53,6 +53,9 @@ static void verdicts(void **st)
     (void)st;
     is("python", "print(1+1)", "", "AC", "2\n");
     is("python", "print(sum(map(int,input().split())))", "3 4\n", "AC", "7\n");
+    /* what a process does once must not have been done by the runs that the zygote rehearses */
+    is("python", "import atexit, threading, time\natexit.register(print, 'last')\ndef f():\n  time.sleep(0.1)\n  print('late')\n"
+                 "threading.Thread(target=f).start()\nprint(threading.main_thread().is_alive(), atexit._ncallbacks())", "", "AC", "True 1\nlate\nlast\n");
     is("python", "print(1/0)", "", "RE", "");
     is("python", "import sys; sys.exit(3)", "", "RE", "");
     is("python", "def f(:", "", "CE", "");
