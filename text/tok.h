@@ -241,12 +241,12 @@ struct tok_around {
     int n_before, n_after;
 };
 
-/* A token's bytes for decoding; TOK_FAR: they are long, or the token is special or none. */
+/* A token's bytes for decoding; TOK_FAR: they are long, or the token is special or none. TOK_BYTE: one byte of a run (ByteFallback). */
 struct tok_near {
     char p[15];
     uint8_t n;
 };
-enum { TOK_FAR = 255 };
+enum { TOK_BYTE = 254, TOK_FAR = 255 };
 
 struct tok {
     struct tok_image im;

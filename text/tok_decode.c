@@ -366,20 +366,18 @@ static int put_far(const struct tok *t, int32_t id, int skip_special, struct sbu
     return 0;
 }
 
-/* ByteLevel alone: bytes side by side, each short token copied whole with what stands behind it; UTF-8 is checked once over all. */
-static int64_t decode_bytes(const struct tok *t, const int32_t *id, int64_t n, int skip_special, struct sbuf *out)
+/* Copies short tokens from id[k] on, each whole with what stands behind it; returns where the first is that is none, or n. */
+static int64_t put_near(const struct tok *t, const int32_t *id, int64_t k, int64_t n, struct sbuf *out)
 {
     enum { BLOCK = 256, ROOM = BLOCK * (int)sizeof *t->near };
-    int64_t unknown = 0, begin = out->n, k = 0;
-    int ascii;
     while (k < n && out->max - out->n > ROOM) {
         char *p = sbuf_room(out, ROOM);
         int64_t end = k + BLOCK < n ? k + BLOCK : n;
         if (!p)
-            return unknown;
+            return k;
         for (; k < end; k++) {
             const struct tok_near *s = &t->near[(uint32_t)id[k] < (uint32_t)t->n_ids ? id[k] : t->n_ids];
-            if (__builtin_expect(s->n == TOK_FAR, 0))
+            if (__builtin_expect(s->n >= TOK_BYTE, 0))
                 break;
             memcpy(p, s, sizeof *s);
             p += s->n;
@@ -387,9 +385,17 @@ static int64_t decode_bytes(const struct tok *t, const int32_t *id, int64_t n, i
         out->n = p - out->p;
         out->p[out->n] = 0;
         if (k < end)
-            unknown += put_far(t, id[k++], skip_special, out);
+            break;
     }
-    for (; k < n; k++)
+    return k;
+}
+
+/* ByteLevel alone: bytes side by side, UTF-8 is checked once over all. */
+static int64_t decode_bytes(const struct tok *t, const int32_t *id, int64_t n, int skip_special, struct sbuf *out)
+{
+    int64_t unknown = 0, begin = out->n;
+    int ascii;
+    for (int64_t k = 0; (k = put_near(t, id, k, n, out)) < n; k++)
         unknown += put_far(t, id[k], skip_special, out);
     struct str s = str_sub(sbuf_str(out), begin, out->n);
     if (tok_utf8_check(s, &ascii) >= 0) {
@@ -403,12 +409,70 @@ static int64_t decode_bytes(const struct tok *t, const int32_t *id, int64_t n, i
     return unknown;
 }
 
+/* 1 when a token's text does not depend on where it stands, and of the whole only the beginning is stripped: Llama-2, Gemma. */
+static int is_joined(const struct tok *t)
+{
+    const struct tok_dec *f = joined_strip(t);
+    for (int i = 0; i < t->n_dec; i++) {
+        enum tok_dec_kind k = t->dec[i].kind;
+        if (k != TOK_DEC_REPLACE && k != TOK_DEC_FALLBACK && k != TOK_DEC_FUSE && k != TOK_DEC_STRIP)
+            return 0;
+    }
+    return t->n_dec > 0 && (!f || f->stop == 0);
+}
+
+/* The byte tokens from id[k] on, as one run; what is left out and what is none does not end it. Returns where it ends. */
+static int64_t put_run(const struct tok *t, const int32_t *id, int64_t k, int64_t n, int skip_special, struct sbuf *out, int64_t *unknown)
+{
+    int64_t begin = out->n, end;
+    for (; k < n; k++) {
+        int is = known(t, id[k]);
+        *unknown += !is;
+        if (!is || (skip_special && tok_is_special(t, id[k])))
+            continue;
+        if (t->near[id[k]].n != TOK_BYTE)
+            break;
+        sbuf_add(out, tok_bytes(t, id[k]));
+    }
+    end = out->n;
+    if (utf8_check(str_sub(sbuf_str(out), begin, end)) >= 0) {
+        out->n = begin;
+        for (int64_t i = begin; i < end; i++)
+            sbuf_adds(out, "\xEF\xBF\xBD");
+    }
+    return k;
+}
+
+static int64_t decode_joined(const struct tok *t, const int32_t *id, int64_t n, int skip_special, struct sbuf *out)
+{
+    const struct tok_dec *f = joined_strip(t);
+    int64_t unknown = 0, begin = out->n, k = 0, at = 0;
+    while ((k = put_near(t, id, k, n, out)) < n) {
+        int64_t next = put_run(t, id, k, n, skip_special, out, &unknown);
+        if (next == k)
+            put_far(t, id[next++], skip_special, out);
+        k = next;
+    }
+    if (f) {
+        char u[4];
+        int64_t w = utf8_encode(f->ch, u);
+        struct str all = str_sub(sbuf_str(out), begin, out->n);
+        for (int i = 0; i < f->start && at + w <= all.n && !memcmp(all.p + at, u, (size_t)w); i++)
+            at += w;
+        memmove(out->p + begin, out->p + begin + at, (size_t)(all.n - at));
+        out->n -= at;
+    }
+    return unknown;
+}
+
 int64_t tok_decode(const struct tok *t, const int32_t *id, int64_t n, int skip_special, struct sbuf *out)
 {
     int64_t unknown = 0;
     struct tok_stream s;
     if (t->n_dec == 1 && t->dec[0].kind == TOK_DEC_BYTES)
         return decode_bytes(t, id, n, skip_special, out);
+    if (is_joined(t))
+        return decode_joined(t, id, n, skip_special, out);
     stream_init(&s, t, skip_special);
     for (int64_t i = 0; i < n; i++) {
         unknown += !known(t, id[i]);
@@ -417,6 +481,16 @@ int64_t tok_decode(const struct tok *t, const int32_t *id, int64_t n, int skip_s
     tok_stream_end(&s, out);
     stream_release(&s);
     return unknown;
+}
+
+/* s->one = a token after its per-token steps; the byte when it is a byte token, else -1. */
+static int one_byte(struct tok_stream *s, int32_t id)
+{
+    sbuf_clear(&s->one);
+    sbuf_add(&s->one, spelled(s->t, id));
+    s->index = 1; /* not the first: no space is taken off */
+    token_steps(s);
+    return decoder_of(s->t, TOK_DEC_FALLBACK) ? byte_token(sbuf_str(&s->one)) : -1;
 }
 
 /* What each id stands for in a text: ByteLevel bytes; for the others the token after its per-token steps, or the byte of
@@ -434,10 +508,7 @@ static void put_piece(struct tok_stream *s, int32_t id, struct sbuf *all)
         sbuf_add(all, tok_name_bytes(name, room, &n) ? (struct str){room, n} : name);
         return;
     }
-    sbuf_add(&s->one, name);
-    s->index = 1; /* not the first: no space is taken off */
-    token_steps(s);
-    int byte = decoder_of(t, TOK_DEC_FALLBACK) ? byte_token(sbuf_str(&s->one)) : -1;
+    int byte = one_byte(s, id);
     if (byte >= 0)
         sbuf_addc(all, (char)byte);
     else
@@ -467,8 +538,9 @@ err_code tok_open_pieces(struct tok *t, struct err *e)
         memcpy(t->piece, all.p, (size_t)all.n);
     for (int32_t id = 0; id <= t->n_ids; id++) {
         struct str b = tok_bytes(t, id);
-        t->near[id].n = b.n == 0 || b.n > (int64_t)sizeof t->near->p || tok_is_special(t, id) ? TOK_FAR : (uint8_t)b.n;
-        if (t->near[id].n != TOK_FAR)
+        int byte = id < t->n_ids && b.n == 1 && known(t, id) && !decoder_of(t, TOK_DEC_BYTES) && one_byte(&s, id) >= 0;
+        t->near[id].n = byte ? TOK_BYTE : b.n == 0 || b.n > (int64_t)sizeof t->near->p || tok_is_special(t, id) ? TOK_FAR : (uint8_t)b.n;
+        if (t->near[id].n < TOK_BYTE)
             memcpy(t->near[id].p, b.p, (size_t)b.n);
     }
     stream_release(&s);
