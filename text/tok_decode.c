@@ -459,8 +459,10 @@ static int64_t decode_joined(const struct tok *t, const int32_t *id, int64_t n, 
         struct str all = str_sub(sbuf_str(out), begin, out->n);
         for (int i = 0; i < f->start && at + w <= all.n && !memcmp(all.p + at, u, (size_t)w); i++)
             at += w;
-        memmove(out->p + begin, out->p + begin + at, (size_t)(all.n - at));
-        out->n -= at;
+        if (at) { /* nothing decoded has no memory to move */
+            memmove(out->p + begin, out->p + begin + at, (size_t)(all.n - at));
+            out->n -= at;
+        }
     }
     return unknown;
 }
