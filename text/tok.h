@@ -319,12 +319,12 @@ struct bpe_part {
     struct tok_sym sym[BPE_PART_IDS];
     uint16_t begin[BPE_PART_IDS];
 };
-struct bpe_scratch {
+struct bpe_scratch { /* all 0 at first; of one tokenizer: it remembers what it saw */
     struct tok_sym *sym;
     int64_t n, cap;
     const uint8_t *raw;    /* the bytes, when each symbol is one of them */
-    uint64_t seam[BPE_SEAMS]; /* what is known of two tokens side by side; belongs to one tokenizer */
-    struct bpe_part *part; /* [BPE_PARTS] what became of parts of long words; as seam */
+    uint64_t seam[BPE_SEAMS]; /* what is known of two tokens side by side */
+    struct bpe_part *part; /* [BPE_PARTS] what became of parts of long words */
     struct tok_sym *start; /* long words: the symbols before merging, where they are no bytes */
     int32_t *first;
     int64_t cap_start, cap_first;
