@@ -104,7 +104,7 @@ info:
 	@echo "packages: $(foreach p,$(PKGS),$(p)=$(or $(shell pkg-config --modversion $(p) 2>/dev/null),missing))"
 
 clean:
-	rm -rf gpu-bundle build build-address build-thread build-debug build-address-debug build-thread-debug hone
+	rm -rf gpu-bundle build build-fuzz build-address build-thread build-debug build-address-debug build-thread-debug hone
 
 # a change of flags rebuilds everything
 $(B)/flags: FORCE
